@@ -119,6 +119,13 @@ const struct config_node *config_node_find(const struct config *c, const char *n
  * load for plain values and at each connect for DSNs (so a rotated password needs no reload).
  */
 char *config_expand(const char *text, enum config_secret_modes modes, struct err *err) MUST_CHECK;
+/*
+ * The same for a connection string, and what is filled in is escaped for its place (backslashes in
+ * conninfo, %XX in a URI), so that a password with blanks or quotes stays one value. A string that
+ * is one whole ${...} is taken as it comes. Use this one at connect.
+ */
+char *config_expand_dsn(const char *dsn, enum config_secret_modes modes, struct err *err)
+    MUST_CHECK;
 /* DSN for people: passwords replaced by ***; caller frees. */
 char *config_mask_dsn(const char *dsn);
 
