@@ -3,8 +3,8 @@
  *
  * Reset, not freed piecewise. An arena belongs to one thread at a time. Blocks are kept over a
  * reset up to the keep size, so that a steady job allocates nothing. With a limit set, an
- * allocation that would pass it sets `exceeded` and still succeeds from a last-resort block as long
- * as it is small (<= 4 KiB); work loops must check arena_exceeded() and give up with an error.
+ * allocation that would pass it sets `exceeded` and still succeeds, so that no caller tests for
+ * NULL; work loops must check arena_exceeded() and give up with an error.
  */
 #ifndef PGVIGIL_BASE_ARENA_H
 #define PGVIGIL_BASE_ARENA_H

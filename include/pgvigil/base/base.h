@@ -41,7 +41,10 @@ static inline size_t size_min(size_t a, size_t b)
  * Banned: no bound, hidden state, or silent failure. Use buf_*, snprintf, str_parse_* and
  * clock_format_* instead. The headers that declare them are
  * included above. alloca is refused by -Walloca.
+ * clang's fortified headers make macros of two of them, which cannot be poisoned.
  */
+#undef sprintf
+#undef vsprintf
 #pragma GCC poison strcpy strcat sprintf vsprintf strtok gmtime localtime ctime asctime atoi atol \
     atof gets
 

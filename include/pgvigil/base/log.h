@@ -16,7 +16,10 @@ enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBU
 
 #define LOG_LINE_MAX 2048
 
-/* Call once before threads start. Journal prefixes (<3>..<7>) when JOURNAL_STREAM is set. */
+/*
+ * Call once before threads start. Journal prefixes (<3>..<7>) instead of the time when
+ * JOURNAL_STREAM names the socket that stderr is.
+ */
 void log_init(enum log_level level);
 void log_set_level(enum log_level level);
 bool log_enabled(enum log_level level);

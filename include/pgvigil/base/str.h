@@ -10,7 +10,7 @@ bool str_eq(const char *a, const char *b);
 bool str_starts(const char *s, const char *prefix);
 /* Copies s into out of n bytes, cutting at n-1; returns false when cut. */
 bool str_copy(char *out, size_t n, const char *s);
-/* Shell-like match with `*` and `?` only; linear time. */
+/* Shell-like match with `*` and `?` only; no exponential case. */
 bool str_glob(const char *pattern, const char *s);
 /* Whole text as an integer in [min, max]. */
 bool str_parse_i64(const char *s, int64_t min, int64_t max, int64_t *out) MUST_CHECK;
@@ -22,6 +22,7 @@ bool str_parse_double(const char *s, double *out) MUST_CHECK;
  * str_parse_period, for partitions.
  */
 bool str_parse_duration(const char *s, int64_t *ms) MUST_CHECK;
+bool str_parse_period(const char *s, int64_t *ms) MUST_CHECK;
 /* "16MB", "2GiB", "512kB", "8192B": a unit is required; kB/MB/GB/TB = 10^3n, KiB.. = 2^10n. */
 bool str_parse_size(const char *s, int64_t *bytes) MUST_CHECK;
 /* "80%" to 0.8; 0 to 100. */
