@@ -79,7 +79,8 @@ const char *clock_format_rfc3339(wall_ms t, char out[CLOCK_RFC3339_MAX]);
 /* Reads RFC 3339 with any offset and up to 9 digits of fraction (rounded to ms). */
 bool clock_parse_rfc3339(const char *s, wall_ms *out) MUST_CHECK;
 
-/* Broken-down UTC without the C library's time zone lock. month 1-12, day 1-31, weekday 0=Sunday. */
+/* Broken-down UTC without the C library's time zone lock. month 1-12, day 1-31, weekday 0=Sunday.
+ */
 struct utc_time {
     int64_t year;
     int month, day, hour, minute, second, weekday, yearday; /* yearday 1-366 */

@@ -12,17 +12,17 @@
 
 enum err_kind {
     ERR_NONE = 0,
-    ERR_INVALID,     /* input is wrong: configuration, rule, query, request */
-    ERR_LIMIT,       /* a named limit would be passed */
+    ERR_INVALID, /* input is wrong: configuration, rule, query, request */
+    ERR_LIMIT,   /* a named limit would be passed */
     ERR_NOT_FOUND,
-    ERR_IO,          /* file, disk */
-    ERR_NET,         /* connect, resolve, read, write */
+    ERR_IO,  /* file, disk */
+    ERR_NET, /* connect, resolve, read, write */
     ERR_TIMEOUT,
-    ERR_AUTH,        /* refused login */
-    ERR_PERMISSION,  /* missing grant, file mode */
-    ERR_DATABASE,    /* the database answered with an error */
-    ERR_CORRUPT,     /* stored data is damaged */
-    ERR_NEWER,       /* store written by a newer version */
+    ERR_AUTH,       /* refused login */
+    ERR_PERMISSION, /* missing grant, file mode */
+    ERR_DATABASE,   /* the database answered with an error */
+    ERR_CORRUPT,    /* stored data is damaged */
+    ERR_NEWER,      /* store written by a newer version */
     ERR_INTERNAL
 };
 

@@ -11,7 +11,8 @@
 
 #include "pgvigil/base/base.h"
 
-/* Upper bounds in seconds: 50us 100us 250us 500us 1ms 2.5ms 5ms 10ms 25ms 50ms 100ms 250ms 1s 5s. */
+/* Upper bounds in seconds: 50us 100us 250us 500us 1ms 2.5ms 5ms 10ms 25ms 50ms 100ms 250ms 1s 5s.
+ */
 #define HIST_BOUNDS 14
 extern const double hist_bounds_s[HIST_BOUNDS];
 

@@ -10,10 +10,10 @@
 
 #include "pgvigil/base/loop.h"
 
-#define HTTP_ANSWER_MAX (64 * 1024)
+#define HTTP_ANSWER_MAX  (64 * 1024)
 #define HTTP_DEADLINE_MS 15000
 #define HTTP_HEADERS_MAX 16
-#define HTTP_DENY_MAX 32
+#define HTTP_DENY_MAX    32
 
 struct http_client;
 struct http_call;
@@ -36,7 +36,7 @@ struct http_request {
 };
 
 struct http_answer {
-    long status; /* 0 if there was no answer: see err */
+    long status;      /* 0 if there was no answer: see err */
     const char *body; /* NUL-terminated, at most HTTP_ANSWER_MAX, valid during the callback */
     size_t body_len;
     int64_t retry_after_ms; /* -1 = none; seconds or HTTP date, clamped to 15 min */

@@ -31,13 +31,13 @@ uint64_t log_dropped(void);
 void log_set_sink(void (*sink)(enum log_level level, const char *line, void *arg), void *arg);
 
 #define log_error(...) log_at(LOG_LEVEL_ERROR, __VA_ARGS__)
-#define log_warn(...) log_at(LOG_LEVEL_WARN, __VA_ARGS__)
-#define log_info(...) log_at(LOG_LEVEL_INFO, __VA_ARGS__)
+#define log_warn(...)  log_at(LOG_LEVEL_WARN, __VA_ARGS__)
+#define log_info(...)  log_at(LOG_LEVEL_INFO, __VA_ARGS__)
 #define log_debug(...) log_at(LOG_LEVEL_DEBUG, __VA_ARGS__)
-#define log_at(level, ...)                                                                         \
-    do {                                                                                           \
-        if (log_enabled(level))                                                                    \
-            log_write(level, __VA_ARGS__);                                                         \
+#define log_at(level, ...)                 \
+    do {                                   \
+        if (log_enabled(level))            \
+            log_write(level, __VA_ARGS__); \
     } while (0)
 
 #endif

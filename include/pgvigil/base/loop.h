@@ -60,9 +60,8 @@ bool loop_timer_active(const struct loop_timer *timer);
 /* ---- descriptors ---- */
 enum { LOOP_READ = 1, LOOP_WRITE = 2 };
 /* events: LOOP_READ|LOOP_WRITE that fired; an error shows as both. The fd stays the caller's. */
-struct loop_poll *loop_poll_create(struct loop *loop, int fd,
-                                   void (*fn)(int events, void *arg), void *arg, struct err *err)
-    MUST_CHECK;
+struct loop_poll *loop_poll_create(struct loop *loop, int fd, void (*fn)(int events, void *arg),
+                                   void *arg, struct err *err) MUST_CHECK;
 void loop_poll_destroy(struct loop_poll **poll);
 /* 0 stops watching. */
 void loop_poll_set(struct loop_poll *poll, int events);

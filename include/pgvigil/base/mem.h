@@ -23,10 +23,10 @@ char *mem_printf(const char *fmt, ...) PRINTF_LIKE(1, 2) __attribute__((malloc, 
 void mem_free(void *p);
 
 /* Frees *pp and nulls it: the body of most destroyers. */
-#define MEM_FREE_NULL(pp)                                                                          \
-    do {                                                                                           \
-        mem_free(*(pp));                                                                           \
-        *(pp) = NULL;                                                                              \
+#define MEM_FREE_NULL(pp) \
+    do {                  \
+        mem_free(*(pp));  \
+        *(pp) = NULL;     \
     } while (0)
 
 #endif

@@ -11,7 +11,7 @@
 #include "pgvigil/base/err.h"
 
 #define RESOLVE_ADDRS_MAX 8
-#define RESOLVE_TEXT_MAX 64
+#define RESOLVE_TEXT_MAX  64
 #define RESOLVE_CACHE_MAX 1024
 
 struct resolve_answer {
@@ -21,8 +21,8 @@ struct resolve_answer {
 
 /* Numeric hosts and paths of sockets are not looked up: resolve_needed() is false for them. */
 bool resolve_needed(const char *host);
-bool resolve_host(const char *host, struct resolve_answer *out, bool *stale, struct err *err)
-    MUST_CHECK;
+bool resolve_host(const char *host, struct resolve_answer *out, bool *stale,
+                  struct err *err) MUST_CHECK;
 /* The last good answer without asking (for when a look-up hangs); false if none. */
 bool resolve_last_good(const char *host, struct resolve_answer *out);
 /* Replaces getaddrinfo for the process (tests); NULL restores. */

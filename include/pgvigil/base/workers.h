@@ -2,11 +2,11 @@
  * workers.h: a few threads for calls that may block (name look-ups, PQconnectStart).
  *
  * Each loop has its own set, so that a hung resolver of one cannot starve the other. Threads are
- * started when needed, up to the maximum, with small stacks. `work` runs in a worker, `done` later on the
- * loop's thread, always exactly once, also for jobs that were cancelled (then `cancelled` is true:
- * `work` may still be running; its result belongs to nobody and `dispose` is called in the worker
- * when it ends). Jobs with the same key never run at the same time (one job per host name): a second
- * one waits for the first without taking a thread.
+ * started when needed, up to the maximum, with small stacks. `work` runs in a worker, `done` later
+ * on the loop's thread, always exactly once, also for jobs that were cancelled (then `cancelled` is
+ * true: `work` may still be running; its result belongs to nobody and `dispose` is called in the
+ * worker when it ends). Jobs with the same key never run at the same time (one job per host name):
+ * a second one waits for the first without taking a thread.
  */
 #ifndef PGVIGIL_BASE_WORKERS_H
 #define PGVIGIL_BASE_WORKERS_H

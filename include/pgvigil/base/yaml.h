@@ -2,8 +2,9 @@
  * yaml.h: a YAML file as a tree in which every node knows its line and column.
  *
  * Built on libyaml's event parser; strict: one document, anchors, aliases, tags and merge keys are
- * errors, so are duplicate keys, non-scalar keys and depth or size over the limits. All nodes live in the document and
- * die with it. Findings go to a struct diag; a document with findings may still be walked.
+ * errors, so are duplicate keys, non-scalar keys and depth or size over the limits. All nodes live
+ * in the document and die with it. Findings go to a struct diag; a document with findings may still
+ * be walked.
  */
 #ifndef PGVIGIL_BASE_YAML_H
 #define PGVIGIL_BASE_YAML_H
@@ -11,7 +12,7 @@
 #include "pgvigil/base/diag.h"
 #include "pgvigil/base/err.h"
 
-#define YAML_FILE_MAX (4 * 1024 * 1024)
+#define YAML_FILE_MAX  (4 * 1024 * 1024)
 #define YAML_DEPTH_MAX 64
 #define YAML_NODES_MAX 200000
 
@@ -19,11 +20,11 @@ enum yaml_kind { YAML_SCALAR, YAML_SEQ, YAML_MAP };
 
 struct yaml_node {
     enum yaml_kind kind;
-    int line, col;     /* from 1 */
-    const char *text;  /* scalar: NUL-terminated */
+    int line, col;    /* from 1 */
+    const char *text; /* scalar: NUL-terminated */
     size_t len;
-    bool quoted;       /* scalar: '..', "..", | or > */
-    size_t count;      /* seq: items; map: pairs */
+    bool quoted;              /* scalar: '..', "..", | or > */
+    size_t count;             /* seq: items; map: pairs */
     struct yaml_node **items; /* seq: items; map: values */
     struct yaml_node **keys;  /* map: keys (scalars) */
 };

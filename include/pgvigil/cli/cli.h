@@ -1,6 +1,6 @@
 /*
- * cli.h: subcommands: one table {name, usage, help, options, function}; --help, usage errors and suggestions come
- * from it.
+ * cli.h: subcommands: one table {name, usage, help, options, function}; --help, usage errors and
+ * suggestions come from it.
  *
  * Data on stdout, messages on stderr; exit codes of EXIT_*; colour only on a terminal and never
  * with NO_COLOR.
@@ -26,7 +26,7 @@ enum exit_code {
 /* Options after parsing, the same for all subcommands; unused ones stay NULL. */
 struct cli_args {
     const char *config, *url, *output, *time, *start, *end, *step, *for_what, *pg, *role;
-    int watch_s;        /* -w N; 0 = off */
+    int watch_s; /* -w N; 0 = off */
     bool once, explain, verbose;
     const char *positional[16];
     size_t positional_count;

@@ -36,7 +36,8 @@ struct collect *collect_create(const struct collect_opts *opts);
 void collect_destroy(struct collect **collect);
 /* Nodes, pools and logs that stay (same name and DSN) keep their sessions and counters. */
 void collect_reconfigure(struct collect *collect, struct config *config);
-/* A report of the gate: kept until collect_gate_flush makes a batch of each node's and cluster's. */
+/* A report of the gate: kept until collect_gate_flush makes a batch of each node's and cluster's.
+ */
 void collect_gate_report(struct collect *collect, const struct gate_report *report);
 /* Emits "<node>/replication" and "<cluster>/gate" for what was reported since the last flush. */
 void collect_gate_flush(struct collect *collect, struct now now);

@@ -22,11 +22,11 @@ enum answer_kind {
 
 struct answer_query {
     enum answer_kind kind;
-    const char *node;      /* NULL: the local one */
-    const char *zone;      /* NULL: any */
-    const char *lag;       /* "16MB" or bytes: Patroni's lag=; NULL: none */
-    const char *max_lag;   /* "10s": data lag; NULL: none */
-    const char *min_lsn;   /* "0/5A3C2D8": replayed at least; NULL: none */
+    const char *node;              /* NULL: the local one */
+    const char *zone;              /* NULL: any */
+    const char *lag;               /* "16MB" or bytes: Patroni's lag=; NULL: none */
+    const char *max_lag;           /* "10s": data lag; NULL: none */
+    const char *min_lsn;           /* "0/5A3C2D8": replayed at least; NULL: none */
     const char *replication_state; /* "streaming" */
 };
 
@@ -34,7 +34,8 @@ struct answer_query {
 bool answer_path(const char *path, enum answer_kind *kind);
 /*
  * HTTP status; body gets the JSON. ticked_age_ms: age of the gate's last tick; over max_age_ms
- * (the lease) every answer but /liveness is 503: nothing is called healthy for longer than the lease.
+ * (the lease) every answer but /liveness is 503: nothing is called healthy for longer than the
+ * lease.
  */
 int answer(const struct answer_query *query, const struct verdict *nodes, size_t n,
            int64_t ticked_age_ms, int64_t max_age_ms, struct buf *body);

@@ -1,14 +1,17 @@
 /*
  * board.h: the published verdicts, written by the gate without ever waiting, read by any thread.
  *
- * A seqlock per slot over relaxed atomic words: a reader copies and tries again when the writer was
- * in between, so the gate's thread never meets a lock. A reader that meets a stopped writer in mid-write (sequence odd) gives up after
- * BOARD_RETRIES with false for that slot.
+ * A sequence latch per slot over atomic words: a reader copies and tries again when the writer was
+ * in between, so the gate's thread never meets a lock. Each slot is kept twice, so that a writer
+ * that was stopped in mid-write hides nothing: readers get the other copy. A slot that could not
+ * be read in BOARD_RETRIES tries is left out.
  */
 #ifndef PGVIGIL_GATE_BOARD_H
 #define PGVIGIL_GATE_BOARD_H
 
 #include "pgvigil/model/verdict.h"
+
+#define BOARD_RETRIES 64
 
 struct board;
 

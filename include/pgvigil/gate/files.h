@@ -18,7 +18,7 @@
 #include "pgvigil/gate/lease.h"
 #include "pgvigil/model/verdict.h"
 
-#define FILES_LINE 128
+#define FILES_LINE     128
 #define FILES_NAME_MAX (NODE_NAME_MAX + 8)
 
 struct files;

@@ -2,9 +2,9 @@
  * gate.h: the gate's thread: probes, judge, health files, board. An island.
  *
  * Nothing else runs on its loop: no disk but the health directory, no lock that another thread
- * holds, no memory that another thread frees. Out go reports (ring), the board (seqlock) and the files.
- * One turn of a tick: probe replicas, and the primary when all have answered or after 150 ms;
- * judge; board; files; reports.
+ * holds, no memory that another thread frees. Out go reports (ring), the board (seqlock) and the
+ * files. One turn of a tick: probe replicas, and the primary when all have answered or after 150
+ * ms; judge; board; files; reports.
  */
 #ifndef PGVIGIL_GATE_GATE_H
 #define PGVIGIL_GATE_GATE_H
@@ -23,9 +23,9 @@
 struct gate;
 
 struct gate_opts {
-    struct config *config;        /* a reference is taken */
+    struct config *config;          /* a reference is taken */
     const struct gate_image *image; /* may be NULL; used before gate_start returns */
-    struct lease_page *page;
+    struct lease_page *page;        /* NULL only with gate.dry_run: no files are kept */
     struct board *board;
     struct ring *reports;         /* of struct gate_report */
     void (*on_report)(void *arg); /* after reports were put: loop_wake_send; may be NULL */

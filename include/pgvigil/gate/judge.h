@@ -16,12 +16,12 @@
 struct judge;
 
 struct judge_opts {
-    const char *cluster;              /* may be "" */
+    const char *cluster; /* may be "" */
     enum config_scope scope;
-    const struct config_gate *gate;   /* copied */
-    const struct config_node *nodes;  /* those of this cluster; copied what is needed */
+    const struct config_gate *gate;  /* copied */
+    const struct config_node *nodes; /* those of this cluster; copied what is needed */
     size_t node_count;
-    int64_t interval_ms;              /* of the ticks */
+    int64_t interval_ms; /* of the ticks */
     void (*on_flip)(const struct gate_flip *flip, void *arg);
     void *arg;
 };

@@ -1,13 +1,14 @@
 /*
  * lease.h: the page that the agent and its guardian share, and the guardian itself.
  *
- * The page (a memfd, mapped by both) lists name and lease end (CLOCK_BOOTTIME ms) of every published
- * file and the generation of the agent. The guardian is forked before any thread, closes
- * every descriptor but the directory and the pipe, and uses async-signal-safe calls only: it sleeps until
- * the next lease ends and removes files whose lease has run out, whatever became of the agent.
- * When the pipe says that the agent is dead it stays until the last lease has ended, and leaves at
- * once when `.owner` in the directory names another generation: a new agent has taken over.
- * A guardian that died is started again by exec of the same binary (`pgvigil guardian`, hidden).
+ * The page (a memfd, mapped by both) lists name and lease end (CLOCK_BOOTTIME ms) of every
+ * published file and the generation of the agent. The guardian is forked before any thread, closes
+ * every descriptor but the directory and the pipe, and uses async-signal-safe calls only: it sleeps
+ * until the next lease ends and removes files whose lease has run out, whatever became of the
+ * agent. When the pipe says that the agent is dead it stays until the last lease has ended, and
+ * leaves at once when `.owner` in the directory names another generation: a new agent has taken
+ * over. A guardian that died is started again by exec of the same binary (`pgvigil guardian`,
+ * hidden).
  */
 #ifndef PGVIGIL_GATE_LEASE_H
 #define PGVIGIL_GATE_LEASE_H
@@ -19,7 +20,8 @@
 
 struct lease_page;
 
-/* Before any thread: makes the page and forks the guardian for the directory (which need not exist). */
+/* Before any thread: makes the page and forks the guardian for the directory (which need not
+ * exist). */
 struct lease_page *lease_start(const char *dir, struct err *err) MUST_CHECK;
 /* Orderly end: tells the guardian to stay until the leases have run out (a stop is a death with
  * longer leases); closes our side. */

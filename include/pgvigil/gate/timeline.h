@@ -26,29 +26,31 @@ uint32_t timeline_tli(const struct timeline *tl);
 
 /*
  * A reading of the primary between t_before and t_after (start and end of the query). A position
- * lower than the newest is refused (false): the caller starts a new ring. insert must be normalised.
+ * lower than the newest is refused (false): the caller starts a new ring. insert must be
+ * normalised.
  */
 bool timeline_add(struct timeline *tl, const struct timeline_entry *entry) MUST_CHECK;
 /* The newest entry; false when empty. */
 bool timeline_newest(const struct timeline *tl, struct timeline_entry *out);
 size_t timeline_count(const struct timeline *tl);
-/* Puts back stored entries (oldest first) before the first add; shift_ms is added to their times. */
+/* Puts back stored entries (oldest first) before the first add; shift_ms is added to their times.
+ */
 void timeline_restore(struct timeline *tl, const struct timeline_entry *entries, size_t n,
                       int64_t shift_ms);
 /* Forgets entries beyond a fork position (promotion). */
 void timeline_cut(struct timeline *tl, lsn_t fork);
 
 struct lag_bounds {
-    bool known;          /* there is evidence for this position at all */
-    bool snapshot_rule;  /* data lag is 0 because nothing visible is missing */
+    bool known;                     /* there is evidence for this position at all */
+    bool snapshot_rule;             /* data lag is 0 because nothing visible is missing */
     int64_t lo_ms, hi_ms, shown_ms; /* data lag; hi may be LAG_INFINITE */
     int64_t wal_lo_ms, wal_hi_ms, wal_shown_ms;
-    int64_t bytes;       /* newest write - replay, >= 0 */
+    int64_t bytes; /* newest write - replay, >= 0 */
 };
 
 /*
- * Bounds at `now` for a replica that reported replay position R by a query that began at read_start.
- * lo is what was proven at read_start; hi grows until now.
+ * Bounds at `now` for a replica that reported replay position R by a query that began at
+ * read_start. lo is what was proven at read_start; hi grows until now.
  */
 void timeline_judge(const struct timeline *tl, lsn_t replay, mono_ms read_start, mono_ms now,
                     struct lag_bounds *out);

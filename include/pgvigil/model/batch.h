@@ -11,7 +11,7 @@
 
 #include "pgvigil/model/series.h"
 
-#define BATCH_SOURCE_MAX 128
+#define BATCH_SOURCE_MAX  128
 #define BATCH_SAMPLES_MAX 50000
 
 struct sample {
@@ -50,7 +50,8 @@ struct batch *batch_finish(struct batch_builder *builder);
 
 /* Shorthand: BATCH_ADD(b, "db_up", 1, "node", "pg1"). */
 #define BATCH_ADD(builder, metric, value, ...)                                                     \
-    batch_add((builder), (metric), (value), (const char *const[]){__VA_ARGS__, NULL})
+    batch_add((builder), (metric), (value),                                                        \
+              (const char *const[]){__VA_OPT__(__VA_ARGS__, ) NULL})
 
 /* ---- the newest batch of each source: written by the engine, read by any thread ---- */
 struct snapshots;

@@ -19,8 +19,8 @@
 #include "pgvigil/model/verdict.h"
 
 #define CONFIG_PATH_DEFAULT "/etc/pgvigil/pgvigil.yaml"
-#define POOLS_MAX 256
-#define POOL_DSNS_MAX 16
+#define POOLS_MAX           256
+#define POOL_DSNS_MAX       16
 
 enum config_scope { SCOPE_NODE, SCOPE_CLUSTER };
 enum config_panic { PANIC_PRIMARY, PANIC_BEST, PANIC_HOLD };
@@ -31,7 +31,7 @@ struct config_node {
     char name[NODE_NAME_MAX];
     char cluster[NODE_NAME_MAX]; /* its own, or the top-level one; may be "" */
     char zone[NODE_NAME_MAX];
-    char *dsn;          /* conninfo or URI as written; ${file:} and ${cred:} are expanded at connect */
+    char *dsn; /* conninfo or URI as written; ${file:} and ${cred:} are expanded at connect */
     bool local;
     bool read;          /* false keeps it out of routing */
     int64_t max_lag_ms; /* its own or gate.max_lag */
@@ -58,15 +58,15 @@ struct config_gate {
     int fall, down_after, min_fresh;
     enum config_panic panic;
     enum config_loss on_total_loss;
-    bool write;   /* publish <node>.write files */
-    bool dry_run; /* decide and log, publish nothing new */
+    bool write;               /* publish <node>.write files */
+    bool dry_run;             /* decide and log, publish nothing new */
     double guard_connections; /* panic_guard.max_connections_used, fraction */
     double guard_weight;      /* panic_guard.primary_weight, fraction */
 };
 
 struct config {
     _Atomic uint32_t refs;
-    char *path;            /* NULL = zero-config */
+    char *path; /* NULL = zero-config */
     char cluster[NODE_NAME_MAX];
     enum config_scope scope;
     char *listen_host;
@@ -105,7 +105,8 @@ struct config {
     enum config_secret_modes secret_modes;
 };
 
-/* path NULL: CONFIG_PATH_DEFAULT if it is there, else config_discover. NULL when diag has entries. */
+/* path NULL: CONFIG_PATH_DEFAULT if it is there, else config_discover. NULL when diag has entries.
+ */
 struct config *config_load(const char *path, struct diag *diag);
 /* From a text, for tests and fuzzing; name is shown in findings. */
 struct config *config_parse(const char *name, const char *text, size_t len, struct diag *diag);
@@ -124,8 +125,8 @@ char *config_expand(const char *text, enum config_secret_modes modes, struct err
  * conninfo, %XX in a URI), so that a password with blanks or quotes stays one value. A string that
  * is one whole ${...} is taken as it comes. Use this one at connect.
  */
-char *config_expand_dsn(const char *dsn, enum config_secret_modes modes, struct err *err)
-    MUST_CHECK;
+char *config_expand_dsn(const char *dsn, enum config_secret_modes modes,
+                        struct err *err) MUST_CHECK;
 /* DSN for people: passwords replaced by ***; caller frees. */
 char *config_mask_dsn(const char *dsn);
 

@@ -20,11 +20,11 @@ struct timeline_entry {
 /* How the last probe of a node went. */
 struct probe_stats {
     uint64_t polls_total, failures_total, skipped_total;
-    int64_t duration_us;     /* of the last good probe */
+    int64_t duration_us; /* of the last good probe */
     int32_t consecutive_failures;
-    bool answered;           /* the last one */
-    char failure[24];        /* pg_failure_name, "" if none */
-    char error[160];         /* for people, masked */
+    bool answered;    /* the last one */
+    char failure[24]; /* pg_failure_name, "" if none */
+    char error[160];  /* for people, masked */
 };
 
 /* What survives a restart, for each node. */
@@ -36,8 +36,8 @@ struct gate_node_state {
     int weight;
     char reason[REASON_MAX];
     wall_ms since;
-    wall_ms lease_until;     /* of its files */
-    int64_t hold_ms;         /* current hold, doubled when it flaps */
+    wall_ms lease_until; /* of its files */
+    int64_t hold_ms;     /* current hold, doubled when it flaps */
     wall_ms last_return;
     wall_ms saved_at;
 };
@@ -45,7 +45,7 @@ struct gate_node_state {
 struct gate_flip {
     wall_ms at;
     char cluster[NODE_NAME_MAX], node[NODE_NAME_MAX];
-    char what[16];           /* "state", "read", "write", "fallback" */
+    char what[16]; /* "state", "read", "write", "fallback" */
     char from[24], to[24];
     char reason[REASON_MAX];
     int64_t lo_ms, hi_ms;
@@ -54,8 +54,8 @@ struct gate_flip {
 };
 
 enum gate_report_kind {
-    GATE_REPORT_NODE,     /* each tick and node */
-    GATE_REPORT_CLUSTER,  /* each tick and cluster, after its nodes */
+    GATE_REPORT_NODE,    /* each tick and node */
+    GATE_REPORT_CLUSTER, /* each tick and cluster, after its nodes */
     GATE_REPORT_FLIP,
     GATE_REPORT_STATE,    /* each 10 s and on change */
     GATE_REPORT_TIMELINE, /* newest entry of a ring, each tick that a primary answered */

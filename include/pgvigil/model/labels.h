@@ -10,8 +10,8 @@
 #include "pgvigil/base/arena.h"
 #include "pgvigil/base/buf.h"
 
-#define LABELS_MAX 32
-#define LABEL_NAME_MAX 128
+#define LABELS_MAX      32
+#define LABEL_NAME_MAX  128
 #define LABEL_VALUE_MAX 1024
 
 struct label {
@@ -32,7 +32,8 @@ const char *labels_get_or_empty(const struct labels *ls, const char *name);
 uint64_t labels_hash(const struct labels *ls);
 int labels_compare(const struct labels *a, const struct labels *b);
 bool labels_equal(const struct labels *a, const struct labels *b);
-/* Sorts pairs in place by name (for builders); drops pairs with an empty value; returns the count. */
+/* Sorts pairs in place by name (for builders); drops pairs with an empty value; returns the count.
+ */
 size_t labels_sort(struct label *pairs, size_t n);
 /* Deep copy into the arena. */
 struct labels labels_copy(struct arena *arena, const struct labels *ls);

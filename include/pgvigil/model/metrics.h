@@ -12,7 +12,8 @@ enum metric_type { METRIC_GAUGE, METRIC_COUNTER, METRIC_HISTOGRAM };
 struct metric_info {
     const char *name; /* family name; counters end in _total */
     enum metric_type type;
-    const char *collector; /* which collector feeds it: "replication", "activity", ... (sources.h) */
+    const char
+        *collector; /* which collector feeds it: "replication", "activity", ... (sources.h) */
     const char *help;
 };
 

@@ -20,9 +20,9 @@ struct series {
     uint32_t id;
     _Atomic uint32_t refs;
     uint64_t hash;
-    const char *name;      /* value of __name__ */
-    const char *text;      /* name{a="b"} as on /metrics, without job and instance */
-    struct labels labels;  /* with __name__ */
+    const char *name;     /* value of __name__ */
+    const char *text;     /* name{a="b"} as on /metrics, without job and instance */
+    struct labels labels; /* with __name__ */
 };
 
 struct series_table;

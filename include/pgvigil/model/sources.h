@@ -14,14 +14,14 @@
 struct source_state {
     char target[64];
     char collector[32];
-    bool configured;      /* should be working */
-    bool failing;         /* the last poll failed, or it is late by more than 3 intervals */
+    bool configured; /* should be working */
+    bool failing;    /* the last poll failed, or it is late by more than 3 intervals */
     int64_t interval_ms;
     uint64_t polls_total, failures_total, skipped_total;
-    int64_t duration_us;  /* last good poll */
-    wall_ms last_good;    /* WALL_UNSET = never */
+    int64_t duration_us; /* last good poll */
+    wall_ms last_good;   /* WALL_UNSET = never */
     mono_ms last_good_mono;
-    char error[200];      /* for people, masked; "" = none */
+    char error[200]; /* for people, masked; "" = none */
 };
 
 struct sources;

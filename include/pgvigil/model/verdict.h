@@ -8,13 +8,13 @@
 #include "pgvigil/base/clock.h"
 
 #define NODE_NAME_MAX 64 /* bytes with NUL; [A-Za-z0-9][A-Za-z0-9._-]* */
-#define NODES_MAX 1024
-#define REASON_MAX 48
-#define EVIDENCE_MAX 160
+#define NODES_MAX     1024
+#define REASON_MAX    48
+#define EVIDENCE_MAX  160
 
 typedef uint64_t lsn_t; /* 0 = unknown */
 
-#define LAG_UNKNOWN INT64_C(-1)
+#define LAG_UNKNOWN  INT64_C(-1)
 #define LAG_INFINITE INT64_MAX
 
 enum node_role { ROLE_UNKNOWN, ROLE_PRIMARY, ROLE_REPLICA };
@@ -46,29 +46,29 @@ struct verdict {
     enum node_role role;
     enum fresh_state state;
     enum fresh_cause cause;
-    bool up;         /* the last probe answered, or fewer than down_after have failed */
-    bool read;       /* published: may take reads */
-    bool write;      /* may take writes */
-    bool fallback;   /* primary takes reads because no replica is fit, or there is none */
-    bool read_config;/* `read: false` keeps it out */
-    bool local;      /* whom /primary and /replica speak of without ?node= */
-    bool streaming;  /* replica: its receiver streams */
+    bool up;          /* the last probe answered, or fewer than down_after have failed */
+    bool read;        /* published: may take reads */
+    bool write;       /* may take writes */
+    bool fallback;    /* primary takes reads because no replica is fit, or there is none */
+    bool read_config; /* `read: false` keeps it out */
+    bool local;       /* whom /primary and /replica speak of without ?node= */
+    bool streaming;   /* replica: its receiver streams */
     bool replay_paused;
-    int weight;      /* percent, 0-100 */
+    int weight; /* percent, 0-100 */
     int64_t max_lag_ms;
     int64_t lag_ms, lag_lo_ms, lag_hi_ms; /* data lag; LAG_UNKNOWN, LAG_INFINITE */
     int64_t wal_lag_ms;
-    int64_t lag_bytes;                    /* LAG_UNKNOWN or >= 0 */
-    int64_t expected_delay_ms;            /* recovery_min_apply_delay */
-    lsn_t lsn;       /* replica: replay; primary: current write position */
+    int64_t lag_bytes;         /* LAG_UNKNOWN or >= 0 */
+    int64_t expected_delay_ms; /* recovery_min_apply_delay */
+    lsn_t lsn;                 /* replica: replay; primary: current write position */
     uint32_t timeline;
     uint64_t system_id;
-    int32_t server_version;               /* 150020; 0 = unknown */
-    wall_ms since;   /* state entered */
-    wall_ms read_at; /* last good probe; WALL_UNSET = never */
+    int32_t server_version; /* 150020; 0 = unknown */
+    wall_ms since;          /* state entered */
+    wall_ms read_at;        /* last good probe; WALL_UNSET = never */
     wall_ms decided_at;
-    char reason[REASON_MAX];              /* word without blanks: lag, hold, replay_paused, ... */
-    char evidence[EVIDENCE_MAX];          /* for people */
+    char reason[REASON_MAX];     /* word without blanks: lag, hold, replay_paused, ... */
+    char evidence[EVIDENCE_MAX]; /* for people */
 };
 
 struct cluster_verdict {

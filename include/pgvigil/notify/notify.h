@@ -1,14 +1,14 @@
 /*
  * notify.h: from a change of an alert to a delivered message: groups, outbox, sender.
  *
- * The engine gives every change of a turn, then calls notify_flush: alert states and outbox rows are
- * committed as one transaction (alerts_db.h); only then is the alert shown (on_committed) and the
- * message sent. If the commit fails or takes over 2 s, it is sent from memory with the same
+ * The engine gives every change of a turn, then calls notify_flush: alert states and outbox rows
+ * are committed as one transaction (alerts_db.h); only then is the alert shown (on_committed) and
+ * the message sent. If the commit fails or takes over 2 s, it is sent from memory with the same
  * webhook-id, `durable=false`. At least once, in order per group, retried with backoff and jitter
  * (cap 5 min), Retry-After honoured, kept for 72 h, two in flight per receiver. Engine thread.
  *
- * Alerts are grouped by cluster, pool and replica; the body is Alertmanager's webhook version 4 with
- * the headers webhook-id and webhook-timestamp of Standard Webhooks.
+ * Alerts are grouped by cluster, pool and replica; the body is Alertmanager's webhook version 4
+ * with the headers webhook-id and webhook-timestamp of Standard Webhooks.
  */
 #ifndef PGVIGIL_NOTIFY_NOTIFY_H
 #define PGVIGIL_NOTIFY_NOTIFY_H
@@ -19,7 +19,7 @@
 #include "pgvigil/store/alerts_db.h"
 
 #define NOTIFY_COMMIT_WAIT_MS 2000
-#define NOTIFY_BODY_MAX (4 * 1024 * 1024)
+#define NOTIFY_BODY_MAX       (4 * 1024 * 1024)
 
 struct notify;
 
@@ -41,8 +41,8 @@ struct notify_stats {
 
 struct notify *notify_create(const struct notify_opts *opts, struct err *err) MUST_CHECK;
 void notify_destroy(struct notify **notify);
-bool notify_reconfigure(struct notify *notify, const struct config *config, struct err *err)
-    MUST_CHECK;
+bool notify_reconfigure(struct notify *notify, const struct config *config,
+                        struct err *err) MUST_CHECK;
 /* What the last run left undelivered, and the alerts that fire, before the first change. */
 void notify_restore(struct notify *notify, const struct alerts_image *image, struct now now);
 void notify_change(struct notify *notify, const struct alert *alert, enum alert_state from);

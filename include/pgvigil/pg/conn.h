@@ -8,9 +8,9 @@
  * 1 to 30 s (30 s at once for refused logins). `${file:}` in the DSN is expanded at each connect.
  *
  * pg_conn_run sends a list of statements in one flush (pipeline, a sync after each, prepared once a
- * session, prepared again on 26000 and 0A000) and calls back for each result, then once for the run.
- * One run at a time. With `console` set (PgBouncer) it sends plain queries one after the other and
- * no startup option. Loop thread only. Knows nothing of metrics. The DSN is never logged.
+ * session, prepared again on 26000 and 0A000) and calls back for each result, then once for the
+ * run. One run at a time. With `console` set (PgBouncer) it sends plain queries one after the other
+ * and no startup option. Loop thread only. Knows nothing of metrics. The DSN is never logged.
  */
 #ifndef PGVIGIL_PG_CONN_H
 #define PGVIGIL_PG_CONN_H
@@ -22,11 +22,11 @@
 #include "pgvigil/model/config.h"
 
 enum pg_state {
-    PG_IDLE,       /* created, not started */
+    PG_IDLE, /* created, not started */
     PG_CONNECTING,
-    PG_READY,      /* may run */
+    PG_READY, /* may run */
     PG_RUNNING,
-    PG_BACKOFF     /* failed: waits to try again; see pg_conn_error */
+    PG_BACKOFF /* failed: waits to try again; see pg_conn_error */
 };
 const char *pg_state_name(enum pg_state state);
 
@@ -52,10 +52,10 @@ struct pg_conn_opts {
     const char *role; /* for logs: "probe", "work", "console" */
     const char *dsn;  /* as in the configuration; copied */
     enum config_secret_modes secret_modes;
-    bool console;              /* PgBouncer: simple protocol, no startup options */
-    const char *options;       /* value of libpq's `options` (-c ...), or NULL; not for console */
+    bool console;        /* PgBouncer: simple protocol, no startup options */
+    const char *options; /* value of libpq's `options` (-c ...), or NULL; not for console */
     int64_t connect_timeout_ms;
-    size_t max_result_bytes;   /* per run; over it PG_FAIL_PROTOCOL */
+    size_t max_result_bytes; /* per run; over it PG_FAIL_PROTOCOL */
     /* State changed to READY or BACKOFF (after a failure that is told once). */
     void (*on_state)(struct pg_conn *conn, enum pg_state state, void *arg);
     void *arg;

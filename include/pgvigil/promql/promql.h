@@ -5,18 +5,19 @@
  * Evaluation is pure: expression, reader and time in, values in the caller's arena out. Length,
  * depth, samples, series and bytes are limited before recursion or allocation.
  * This is the start of the full engine: selectors with matchers (regexes by pcre2, anchored),
- * offset, arithmetic, comparisons with bool, and/or/unless, on/ignoring/group_left/group_right, aggregations by/without, and the
- * functions in agent/promql/functions.c. What is not there yet is refused with a clear error.
+ * offset, arithmetic, comparisons with bool, and/or/unless, on/ignoring/group_left/group_right,
+ * aggregations by/without, and the functions in agent/promql/functions.c. What is not there yet is
+ * refused with a clear error.
  */
 #ifndef PGVIGIL_PROMQL_PROMQL_H
 #define PGVIGIL_PROMQL_PROMQL_H
 
 #include "pgvigil/model/reader.h"
 
-#define PROMQL_LENGTH_MAX 8192
-#define PROMQL_DEPTH_MAX 64
+#define PROMQL_LENGTH_MAX  8192
+#define PROMQL_DEPTH_MAX   64
 #define PROMQL_LOOKBACK_MS (5 * 60 * 1000)
-#define PROMQL_POINTS_MAX 11000
+#define PROMQL_POINTS_MAX  11000
 
 struct promql_expr;
 
@@ -50,7 +51,7 @@ struct promql_series {
 
 struct promql_value {
     enum promql_type type;
-    int64_t t;           /* scalar, string, vector: evaluation time */
+    int64_t t; /* scalar, string, vector: evaluation time */
     double scalar;
     const char *string;
     struct promql_sample *vector;
@@ -65,7 +66,10 @@ struct promql_limits {
     bool (*cancelled)(void *arg);
     void *arg;
 };
-#define PROMQL_LIMITS_RULES {.max_samples = 5000000}
+#define PROMQL_LIMITS_RULES    \
+    {                          \
+        .max_samples = 5000000 \
+    }
 
 /* The arena holds the result; ERR_LIMIT when its budget or max_samples would be passed. */
 bool promql_instant(const struct promql_expr *expr, struct reader *reader, int64_t t,

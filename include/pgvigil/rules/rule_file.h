@@ -13,15 +13,15 @@
 #include "pgvigil/promql/promql.h"
 
 #define RULE_FILES_MAX 256
-#define RULES_MAX 10000
+#define RULES_MAX      10000
 
 struct rule {
     bool is_alert;
-    char *name;            /* alert or record */
+    char *name; /* alert or record */
     char *expr_text;
     struct promql_expr *expr;
     int64_t for_ms, keep_firing_ms;
-    struct label *labels;  /* group labels merged in, sorted; values are templates */
+    struct label *labels; /* group labels merged in, sorted; values are templates, "" removes */
     size_t label_count;
     struct label *annotations;
     size_t annotation_count;
@@ -30,9 +30,9 @@ struct rule {
 
 struct rule_group {
     char *name, *file;
-    int64_t interval_ms;   /* 0 = evaluation_interval */
+    int64_t interval_ms; /* 0 = evaluation_interval */
     int64_t query_offset_ms;
-    int limit;             /* 0 = none */
+    int limit; /* 0 = none */
     struct rule *rules;
     size_t count;
 };
@@ -42,7 +42,8 @@ struct rule_set {
     size_t count;
 };
 
-/* Globs in order; a glob without wildcard that matches nothing is a finding. NULL when diag grew. */
+/* Globs in order; a glob without wildcard that matches nothing is a finding. NULL when diag grew.
+ */
 struct rule_set *rule_set_load(const char *const *globs, size_t n, struct diag *diag);
 struct rule_set *rule_set_parse(const char *file, const char *text, size_t len, struct diag *diag);
 void rule_set_destroy(struct rule_set **set);

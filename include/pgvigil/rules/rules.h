@@ -17,7 +17,7 @@
 #include "pgvigil/rules/rule_file.h"
 
 #define RULES_RESOLVED_KEEP_MS (15 * 60 * 1000)
-#define RULES_HELD_MAX_MS (24 * 3600 * 1000)
+#define RULES_HELD_MAX_MS      (24 * 3600 * 1000)
 
 struct rules;
 
@@ -41,8 +41,8 @@ struct rules_opts {
 
 struct rules *rules_create(const struct rules_opts *opts);
 void rules_destroy(struct rules **rules);
-/* Takes over the set. Alerts of rules that stay (file, group, name) keep their state; those of rules
- * that are gone are resolved with reason `removed`. */
+/* Takes over the set. Alerts of rules that stay (file, group, name) keep their state; those of
+ * rules that are gone are resolved with reason `removed`. */
 void rules_load(struct rules *rules, struct rule_set *set, struct now now);
 /* Pending and firing alerts of the last run; before the first tick, after rules_load. Alerts whose
  * rule is gone are resolved at the first tick. */

@@ -14,19 +14,19 @@
 #include "pgvigil/model/batch.h"
 #include "pgvigil/model/config.h"
 
-#define SERVE_CONNECTIONS_MAX 512
+#define SERVE_CONNECTIONS_MAX    512
 #define SERVE_CONNECTIONS_PER_IP 64
-#define SERVE_DEADLINE_MS 10000
-#define SERVE_BODY_MAX (64 * 1024)
+#define SERVE_DEADLINE_MS        10000
+#define SERVE_BODY_MAX           (64 * 1024)
 
 struct serve;
 
 struct serve_opts {
-    struct config *config;   /* a reference is taken */
+    struct config *config; /* a reference is taken */
     struct board *board;
     struct snapshots *snapshots;
     struct alert_board *alerts;
-    const char *api_socket;  /* path, or NULL */
+    const char *api_socket; /* path, or NULL */
 };
 
 struct serve *serve_create(const struct serve_opts *opts, struct err *err) MUST_CHECK;

@@ -15,16 +15,16 @@
 #include "pgvigil/model/alert.h"
 #include "pgvigil/model/gate_report.h"
 
-#define WEBHOOK_ID_MAX 40
+#define WEBHOOK_ID_MAX    40
 #define RECEIVER_NAME_MAX 64
-#define OUTBOX_KEEP_MS INT64_C(259200000) /* 72 h */
+#define OUTBOX_KEEP_MS    INT64_C(259200000) /* 72 h */
 
 struct outbox_row {
-    char id[WEBHOOK_ID_MAX];          /* webhook-id: "msg_" + 32 hex digits; stable over retries */
+    char id[WEBHOOK_ID_MAX]; /* webhook-id: "msg_" + 32 hex digits; stable over retries */
     char receiver[RECEIVER_NAME_MAX];
-    char group_key[33];               /* hash of the group, for order */
-    int64_t seq;                      /* grows; order per group */
-    char *body;                       /* what is sent */
+    char group_key[33]; /* hash of the group, for order */
+    int64_t seq;        /* grows; order per group */
+    char *body;         /* what is sent */
     wall_ms created_at;
     wall_ms next_attempt_at;
     int attempts;

@@ -16,9 +16,9 @@ enum db_sync { DB_SYNC_NORMAL, DB_SYNC_FULL };
 
 struct db_spec {
     const char *path;
-    const char *vfs;         /* NULL = default */
+    const char *vfs; /* NULL = default */
     uint32_t application_id;
-    int user_version;        /* schema version of this binary */
+    int user_version; /* schema version of this binary */
     /* migrations[v] brings version v to v+1 (SQL, run in one transaction); user_version of them */
     const char *const *migrations;
     enum db_sync sync;

@@ -12,7 +12,7 @@
 #include "pgvigil/model/batch.h"
 #include "pgvigil/model/reader.h"
 
-#define HEAD_KEEP_MS (2 * 3600 * 1000)
+#define HEAD_KEEP_MS   (2 * 3600 * 1000)
 #define HEAD_BYTES_MAX (64 * 1024 * 1024)
 
 struct head;

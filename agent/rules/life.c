@@ -1,0 +1,252 @@
+/*
+ * The life of an alert is a table of rows {from, event, to}; life_apply is the only place where a
+ * state changes. Durations (`for`, keep_firing_for, hold) run on the monotonic clock, so a clock
+ * step neither fires nor resolves anything; wall times are stamps for people and for the store.
+ * Missing data is decided here, after evaluation: an alert that disappeared from the result is held
+ * while a collector that feeds one of its rule's selectors fails for the target that its labels
+ * name, and an empty result with fresh inputs is recovery.
+ */
+#include "life.h"
+
+#include "pgvigil/base/str.h"
+
+static const struct {
+    enum alert_state from;
+    enum life_event event;
+    enum alert_state to;
+} rows[] = {
+    {ALERT_INACTIVE, LIFE_TRUE_WAIT, ALERT_PENDING},
+    {ALERT_INACTIVE, LIFE_TRUE_DUE, ALERT_FIRING},
+    {ALERT_PENDING, LIFE_TRUE_WAIT, ALERT_PENDING},
+    {ALERT_PENDING, LIFE_TRUE_DUE, ALERT_FIRING},
+    {ALERT_PENDING, LIFE_HELD, ALERT_PENDING},
+    {ALERT_PENDING, LIFE_KEPT, ALERT_INACTIVE}, /* keep_firing_for is for firing alerts */
+    {ALERT_PENDING, LIFE_GONE, ALERT_INACTIVE},
+    {ALERT_FIRING, LIFE_TRUE_DUE, ALERT_FIRING},
+    {ALERT_FIRING, LIFE_TRUE_WAIT, ALERT_PENDING}, /* `for` was raised above its active time */
+    {ALERT_FIRING, LIFE_KEPT, ALERT_FIRING},
+    {ALERT_FIRING, LIFE_HELD, ALERT_FIRING},
+    {ALERT_FIRING, LIFE_GONE, ALERT_RESOLVED},
+    {ALERT_RESOLVED, LIFE_TRUE_WAIT, ALERT_PENDING},
+    {ALERT_RESOLVED, LIFE_TRUE_DUE, ALERT_FIRING},
+    {ALERT_RESOLVED, LIFE_GONE, ALERT_RESOLVED},
+    {ALERT_RESOLVED, LIFE_EXPIRED, ALERT_INACTIVE},
+};
+
+static enum alert_state next_state(enum alert_state from, enum life_event event)
+{
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        if (rows[i].from == from && rows[i].event == event)
+            return rows[i].to;
+    return from;
+}
+
+static void forget(struct life *life, struct life_instance *in)
+{
+    HASH_DEL(life->instances, in);
+    alert_destroy(&in->alert);
+    mem_free(in);
+}
+
+static void enter(struct life_instance *in, enum alert_state to, struct now now)
+{
+    struct alert *a = in->alert;
+    switch (to) {
+    case ALERT_PENDING:
+        a->fired_at = WALL_UNSET;
+        break;
+    case ALERT_FIRING:
+        a->fired_at = now.wall;
+        a->resolved_at = WALL_UNSET;
+        break;
+    case ALERT_RESOLVED:
+        a->resolved_at = now.wall;
+        in->resolved = now.mono;
+        break;
+    case ALERT_INACTIVE:
+        break;
+    }
+    a->state = to;
+}
+
+/* Applies the table; tells the change. The instance may be gone afterwards. */
+static void life_apply(struct life *life, struct life_instance *in, enum life_event event,
+                       struct now now)
+{
+    struct alert *a = in->alert;
+    enum alert_state from = a->state, to = next_state(from, event);
+    bool held = event == LIFE_HELD;
+    bool changed = to != from || held != a->held;
+    a->held = held;
+    in->held_since = !held ? MONO_UNSET : mono_is_set(in->held_since) ? in->held_since : now.mono;
+    if (to != from)
+        enter(in, to, now);
+    if (changed)
+        life->opts->on_change(a, from, life->opts->arg);
+    if (to == ALERT_INACTIVE)
+        forget(life, in);
+}
+
+static void add_metric(const char *name, void *arg)
+{
+    struct life *life = arg;
+    life->metrics =
+        mem_realloc_array(life->metrics, life->metric_count + 1, sizeof(*life->metrics));
+    life->metrics[life->metric_count++] = mem_strdup(name);
+}
+
+void life_init(struct life *life, const struct rules_opts *opts, const struct rule *rule,
+               const char *group)
+{
+    *life = (struct life){.opts = opts, .rule = rule, .group = group};
+    promql_each_metric(rule->expr, add_metric, life);
+}
+
+void life_deinit(struct life *life)
+{
+    struct life_instance *in, *next;
+    HASH_ITER(hh, life->instances, in, next)
+    {
+        forget(life, in);
+    }
+    for (size_t i = 0; i < life->metric_count; i++)
+        mem_free(life->metrics[i]);
+    mem_free(life->metrics);
+}
+
+void life_begin(struct life *life)
+{
+    life->run++;
+}
+
+static struct life_instance *find(struct life *life, uint64_t fingerprint)
+{
+    struct life_instance *in;
+    HASH_FIND(hh, life->instances, &fingerprint, sizeof(fingerprint), in);
+    return in;
+}
+
+static struct life_instance *add(struct life *life, struct alert *owned)
+{
+    struct life_instance *in = mem_alloc(sizeof(*in));
+    in->fingerprint = owned->fingerprint;
+    in->alert = owned;
+    in->active = in->gone_since = in->held_since = in->resolved = MONO_UNSET;
+    HASH_ADD(hh, life->instances, fingerprint, sizeof(in->fingerprint), in);
+    return in;
+}
+
+/* Value and annotations follow each run; times and state stay. */
+static void refresh(struct life_instance *in, const struct alert *seen)
+{
+    struct alert *old = in->alert, *copy;
+    bool same = old->value == seen->value && labels_equal(&old->annotations, &seen->annotations);
+    if (same)
+        return;
+    struct alert fresh = *old;
+    fresh.value = seen->value;
+    fresh.annotations = seen->annotations;
+    copy = alert_copy(&fresh);
+    alert_destroy(&in->alert);
+    in->alert = copy;
+}
+
+bool life_seen(struct life *life, const struct alert *alert, struct now now)
+{
+    struct life_instance *in = find(life, alert->fingerprint);
+    if (in != NULL && in->run == life->run)
+        return false;
+    if (in == NULL) {
+        struct alert *copy = alert_copy(alert);
+        copy->state = ALERT_INACTIVE;
+        in = add(life, copy);
+    } else {
+        refresh(in, alert);
+    }
+    if (in->alert->state == ALERT_INACTIVE || in->alert->state == ALERT_RESOLVED) {
+        in->active = now.mono;
+        in->alert->active_at = now.wall;
+    }
+    in->run = life->run;
+    in->gone_since = MONO_UNSET;
+    in->alert->reason = "";
+    in->alert->keep_until = WALL_UNSET;
+    bool due = mono_diff(now.mono, in->active) >= life->rule->for_ms;
+    life_apply(life, in, due ? LIFE_TRUE_DUE : LIFE_TRUE_WAIT, now);
+    return true;
+}
+
+static bool input_fails(const struct life *life, const struct alert *alert)
+{
+    for (size_t i = 0; i < life->metric_count; i++)
+        if (life->opts->failing(life->metrics[i], &alert->labels, life->opts->arg))
+            return true;
+    return false;
+}
+
+/* What it means that an alert is no longer in the result. */
+static enum life_event absent_event(struct life *life, struct life_instance *in, struct now now)
+{
+    struct alert *a = in->alert;
+    if (a->state == ALERT_RESOLVED)
+        return mono_diff(now.mono, in->resolved) >= RULES_RESOLVED_KEEP_MS ? LIFE_EXPIRED
+                                                                           : LIFE_GONE;
+    if (life->opts->gone(&a->labels, life->opts->arg)) {
+        a->reason = "removed";
+        return LIFE_GONE;
+    }
+    if (input_fails(life, a)) {
+        bool lost =
+            mono_is_set(in->held_since) && mono_diff(now.mono, in->held_since) >= RULES_HELD_MAX_MS;
+        if (!lost)
+            return LIFE_HELD;
+        a->reason = "lost";
+        return LIFE_GONE;
+    }
+    if (!mono_is_set(in->gone_since)) {
+        in->gone_since = now.mono;
+        a->keep_until = wall_add(now.wall, life->rule->keep_firing_ms);
+    }
+    bool kept = mono_diff(now.mono, in->gone_since) < life->rule->keep_firing_ms;
+    return kept ? LIFE_KEPT : LIFE_GONE;
+}
+
+void life_end(struct life *life, struct now now)
+{
+    struct life_instance *in, *next;
+    HASH_ITER(hh, life->instances, in, next)
+    {
+        if (in->run != life->run)
+            life_apply(life, in, absent_event(life, in, now), now);
+    }
+}
+
+void life_resolve_all(struct life *life, const char *reason, struct now now)
+{
+    struct life_instance *in, *next;
+    HASH_ITER(hh, life->instances, in, next)
+    {
+        in->alert->reason = reason;
+        life_apply(life, in, LIFE_GONE, now);
+    }
+}
+
+void life_restore(struct life *life, const struct alert *alert, struct now now)
+{
+    if (find(life, alert->fingerprint) != NULL)
+        return;
+    struct life_instance *in = add(life, alert_copy(alert));
+    in->alert->held = false;
+    int64_t active_for = i64_max(0, wall_diff(now.wall, alert->active_at));
+    in->active = mono_add(now.mono, -active_for);
+    if (wall_is_set(alert->keep_until))
+        in->gone_since =
+            mono_add(now.mono, wall_diff(alert->keep_until, now.wall) - life->rule->keep_firing_ms);
+}
+
+void life_move(struct life *from, struct life *to)
+{
+    to->instances = from->instances;
+    to->run = from->run;
+    from->instances = NULL;
+}
