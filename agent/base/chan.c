@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <pthread.h>
 
+#include "pgvigil/base/clock.h"
 #include "pgvigil/base/mem.h"
 
 #define CHAN_FIRST_ITEMS 16
@@ -140,16 +141,14 @@ void *chan_take(struct chan *chan)
 
 static struct timespec deadline_after(int64_t timeout_ms)
 {
-    struct timespec t;
+    uint64_t now_ns = clock_stage_ns();
+    uint64_t ns = now_ns % 1000000000 + (uint64_t)(timeout_ms % 1000) * 1000000;
 
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    t.tv_sec += (time_t)(timeout_ms / 1000);
-    t.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
-    if (t.tv_nsec >= 1000000000) {
-        t.tv_sec++;
-        t.tv_nsec -= 1000000000;
-    }
-    return t;
+    return (struct timespec){
+        .tv_sec =
+            (time_t)(now_ns / 1000000000) + (time_t)(timeout_ms / 1000) + (time_t)(ns / 1000000000),
+        .tv_nsec = (long)(ns % 1000000000),
+    };
 }
 
 void *chan_wait(struct chan *chan, int64_t timeout_ms)
