@@ -14,7 +14,6 @@ struct webhook_group {
     const char *external_url;
     const struct alert *const *alerts; /* firing and resolved, by startsAt then fingerprint */
     size_t n;
-    bool durable; /* false is told in the body as "durable": false */
 };
 
 /* status is "firing" while any alert fires. endsAt of a firing alert is 0001-01-01T00:00:00Z. */

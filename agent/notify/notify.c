@@ -1,0 +1,361 @@
+/*
+ * Grouping and the order of things: a change is noted in its group and in the transaction under
+ * construction; the flush writes one message per changed group into the same transaction; the
+ * commit releases the messages and lets the alerts be shown. A store that fails or is slow does not
+ * stop delivery: after 2 s the messages go out from memory, marked, with the same id. A group holds
+ * its firing alerts, and the resolved ones until the message that tells them is made.
+ */
+#include "pgvigil/notify/notify.h"
+
+#include "outbox.h"
+#include "pgvigil/base/log.h"
+#include "pgvigil/base/mem.h"
+#include "pgvigil/base/str.h"
+#include "pgvigil/notify/webhook_body.h"
+
+#define uthash_malloc(n)  mem_alloc(n)
+#define uthash_free(p, n) mem_free(p)
+#include <uthash.h>
+#include <utlist.h>
+
+#define RECEIVER      "webhook"
+#define GROUP_KEY_MAX 4096
+
+static const char *const group_by[] = {"cluster", "pool", "replica"};
+
+struct member {
+    uint64_t fingerprint;
+    struct alert *alert;
+    UT_hash_handle hh;
+};
+
+struct group {
+    char *key;                                /* {}:{cluster="main", replica="pg2"} */
+    struct label labels[ARRAY_LEN(group_by)]; /* own copies */
+    size_t label_count;
+    struct member *members;
+    bool changed;
+    UT_hash_handle hh;
+};
+
+/* Messages of one transaction, until they are released. */
+struct flight {
+    struct notify *notify;
+    struct delivery **items;
+    size_t count;
+    struct loop_timer *timer;
+    bool released, committed;
+    struct flight *prev, *next;
+};
+
+struct notify {
+    struct notify_opts opts;
+    char *external_url;
+    struct http_client *client;
+    bool has_receiver;
+    struct outbox *outbox;
+    struct group *groups;
+    struct alerts_tx *tx; /* of this turn */
+    struct flight *flights;
+    int64_t next_seq;
+};
+
+/* ---- groups ---- */
+
+static void group_key(const struct alert *a, struct buf *out)
+{
+    bool first = true;
+    buf_add_str(out, "{}:{");
+    for (size_t i = 0; i < ARRAY_LEN(group_by); i++) {
+        const char *value = labels_get(&a->labels, group_by[i]);
+        if (value == NULL)
+            continue;
+        buf_printf(out, "%s%s=", first ? "" : ", ", group_by[i]);
+        buf_add_json(out, value);
+        first = false;
+    }
+    buf_add_char(out, '}');
+}
+
+static struct group *group_of(struct notify *n, const struct alert *a)
+{
+    struct group *g;
+    struct buf key;
+    buf_init(&key, GROUP_KEY_MAX);
+    group_key(a, &key);
+    HASH_FIND_STR(n->groups, key.data, g);
+    if (g == NULL) {
+        g = mem_alloc(sizeof(*g));
+        g->key = mem_strdup(key.data);
+        for (size_t i = 0; i < ARRAY_LEN(group_by); i++) {
+            const char *value = labels_get(&a->labels, group_by[i]);
+            if (value != NULL)
+                g->labels[g->label_count++] = (struct label){group_by[i], mem_strdup(value)};
+        }
+        HASH_ADD_KEYPTR(hh, n->groups, g->key, strlen(g->key), g);
+    }
+    buf_deinit(&key);
+    return g;
+}
+
+static void drop_member(struct group *g, struct member *m)
+{
+    HASH_DEL(g->members, m);
+    alert_destroy(&m->alert);
+    mem_free(m);
+}
+
+static void free_group(struct notify *n, struct group *g)
+{
+    struct member *m, *next;
+    HASH_ITER(hh, g->members, m, next)
+    {
+        drop_member(g, m);
+    }
+    for (size_t i = 0; i < g->label_count; i++)
+        mem_free((void *)(uintptr_t)g->labels[i].value);
+    HASH_DEL(n->groups, g);
+    mem_free(g->key);
+    mem_free(g);
+}
+
+static void put_member(struct group *g, const struct alert *a)
+{
+    struct member *m;
+    HASH_FIND(hh, g->members, &a->fingerprint, sizeof(a->fingerprint), m);
+    if (m == NULL) {
+        m = mem_alloc(sizeof(*m));
+        m->fingerprint = a->fingerprint;
+        HASH_ADD(hh, g->members, fingerprint, sizeof(m->fingerprint), m);
+    }
+    alert_destroy(&m->alert);
+    m->alert = alert_copy(a);
+}
+
+static int by_start(const void *a, const void *b)
+{
+    const struct alert *x = *(const struct alert *const *)a, *y = *(const struct alert *const *)b;
+    if (x->fired_at.ms != y->fired_at.ms)
+        return x->fired_at.ms < y->fired_at.ms ? -1 : 1;
+    return x->fingerprint < y->fingerprint ? -1 : x->fingerprint > y->fingerprint;
+}
+
+static void group_body(struct notify *n, struct group *g, struct buf *out)
+{
+    size_t count = 0;
+    const struct alert **alerts = mem_alloc_array(HASH_COUNT(g->members) + 1, sizeof(*alerts));
+    for (struct member *m = g->members; m != NULL; m = m->hh.next)
+        alerts[count++] = m->alert;
+    qsort(alerts, count, sizeof(*alerts), by_start);
+    webhook_body(&(struct webhook_group){.receiver = RECEIVER,
+                                         .group_key = g->key,
+                                         .group_labels = {g->label_count, g->labels},
+                                         .external_url = n->external_url,
+                                         .alerts = alerts,
+                                         .n = count},
+                 out);
+    mem_free(alerts);
+}
+
+/* The message is made: resolved alerts have been told, a group without firing ones is over. */
+static void clean_group(struct notify *n, struct group *g)
+{
+    struct member *m, *next;
+    HASH_ITER(hh, g->members, m, next)
+    {
+        if (m->alert->state == ALERT_RESOLVED)
+            drop_member(g, m);
+    }
+    g->changed = false;
+    if (g->members == NULL)
+        free_group(n, g);
+}
+
+/* ---- flights ---- */
+
+static void free_flight(struct notify *n, struct flight *f)
+{
+    DL_DELETE(n->flights, f);
+    loop_timer_destroy(&f->timer);
+    mem_free(f->items);
+    mem_free(f);
+}
+
+static void release(struct flight *f, bool durable)
+{
+    struct notify *n = f->notify;
+    if (f->released)
+        return;
+    f->released = true;
+    loop_timer_stop(f->timer);
+    for (size_t i = 0; i < f->count; i++)
+        outbox_release(n->outbox, f->items[i], durable);
+    n->opts.on_committed(n->opts.arg);
+}
+
+static void on_commit(bool ok, const struct err *err, void *arg)
+{
+    struct flight *f = arg;
+    if (!ok && !f->released)
+        log_warn("alerts.db failed, alerts are sent from memory error=\"%s\"", err->text);
+    release(f, ok);
+    free_flight(f->notify, f);
+}
+
+static void on_slow_commit(void *arg)
+{
+    struct flight *f = arg;
+    log_warn("alerts.db is slow, alerts are sent from memory messages=%zu", f->count);
+    release(f, false);
+}
+
+static struct delivery *make_message(struct notify *n, struct group *g, struct now now)
+{
+    struct outbox_row row = {
+        .seq = n->next_seq++, .created_at = now.wall, .next_attempt_at = now.wall};
+    char hex[33];
+    struct buf body;
+    buf_init(&body, NOTIFY_BODY_MAX);
+    group_body(n, g, &body);
+    if (!buf_ok(&body)) {
+        log_error("message too long, not sent group=%s bytes=%d", g->key, NOTIFY_BODY_MAX);
+        buf_deinit(&body);
+        return NULL;
+    }
+    str_random_hex(hex);
+    snprintf(row.id, sizeof(row.id), "msg_%s", hex);
+    str_copy(row.receiver, sizeof(row.receiver), RECEIVER);
+    snprintf(row.group_key, sizeof(row.group_key), "%016llx",
+             (unsigned long long)str_hash(g->key, strlen(g->key), STR_HASH_SEED));
+    row.body = buf_take(&body, NULL);
+    alerts_tx_put_outbox(n->tx, &row);
+    return outbox_add(n->outbox, &row);
+}
+
+/* ---- outside ---- */
+
+static struct http_client *make_client(struct loop *loop, const struct config *config,
+                                       struct err *err)
+{
+    return http_client_create(
+        loop,
+        &(struct http_client_opts){
+            .allow_loopback = config->outgoing.allow_loopback,
+            .deny = (const char *const *)config->outgoing.deny,
+            .deny_count = config->outgoing.deny_count,
+            .ca = *config->outgoing.ca != '\0' ? config->outgoing.ca : NULL,
+            .cert = *config->outgoing.cert != '\0' ? config->outgoing.cert : NULL,
+            .key = *config->outgoing.key != '\0' ? config->outgoing.key : NULL,
+            .user_agent = "pgvigil",
+        },
+        err);
+}
+
+bool notify_reconfigure(struct notify *n, const struct config *config, struct err *err)
+{
+    struct http_client *client = make_client(n->opts.loop, config, err);
+    if (client == NULL)
+        return false;
+    struct http_client *old = n->client;
+    n->client = client;
+    n->has_receiver = *config->notify.webhook != '\0';
+    outbox_target(n->outbox, client, config->notify.webhook);
+    http_client_destroy(&old);
+    return true;
+}
+
+struct notify *notify_create(const struct notify_opts *opts, struct err *err)
+{
+    struct notify *n = mem_alloc(sizeof(*n));
+    n->opts = *opts;
+    n->external_url = mem_strdup(opts->external_url);
+    n->outbox = outbox_create(opts->loop, opts->db);
+    n->tx = alerts_tx_create();
+    n->next_seq = 1;
+    if (!notify_reconfigure(n, opts->config, err))
+        notify_destroy(&n);
+    return n;
+}
+
+void notify_destroy(struct notify **notify)
+{
+    struct notify *n = *notify;
+    struct group *g, *next_group;
+    struct flight *f, *next;
+    if (n == NULL)
+        return;
+    outbox_destroy(&n->outbox);
+    http_client_destroy(&n->client);
+    HASH_ITER(hh, n->groups, g, next_group)
+    {
+        free_group(n, g);
+    }
+    DL_FOREACH_SAFE(n->flights, f, next)
+    {
+        free_flight(n, f);
+    }
+    alerts_tx_destroy(&n->tx);
+    mem_free(n->external_url);
+    MEM_FREE_NULL(notify);
+}
+
+void notify_restore(struct notify *n, const struct alerts_image *image, struct now now)
+{
+    (void)now;
+    n->next_seq = i64_max(n->next_seq, image->next_seq);
+    for (size_t i = 0; i < image->alert_count; i++)
+        if (image->alerts[i]->state == ALERT_FIRING)
+            put_member(group_of(n, image->alerts[i]), image->alerts[i]);
+    for (size_t i = 0; i < image->outbox_count; i++) {
+        struct outbox_row row = image->outbox[i];
+        row.body = mem_strdup(row.body);
+        outbox_release(n->outbox, outbox_add(n->outbox, &row), true);
+    }
+    if (image->outbox_count > 0)
+        log_info("undelivered alerts of the last run messages=%zu", image->outbox_count);
+}
+
+void notify_change(struct notify *n, const struct alert *a, enum alert_state from)
+{
+    if (a->state == ALERT_PENDING || a->state == ALERT_FIRING)
+        alerts_tx_put_alert(n->tx, a);
+    else if (from == ALERT_PENDING || from == ALERT_FIRING)
+        alerts_tx_drop_alert(n->tx, a->fingerprint);
+    bool fires = a->state == ALERT_FIRING && from != ALERT_FIRING;
+    bool ends = a->state == ALERT_RESOLVED && from == ALERT_FIRING;
+    if (!fires && !ends)
+        return;
+    struct group *g = group_of(n, a);
+    put_member(g, a);
+    g->changed = true;
+}
+
+void notify_flush(struct notify *n, struct now now)
+{
+    struct group *g, *next;
+    struct flight *f;
+    if (alerts_tx_is_empty(n->tx))
+        return;
+    f = mem_alloc(sizeof(*f));
+    f->notify = n;
+    f->items = mem_alloc_array(HASH_COUNT(n->groups) + 1, sizeof(*f->items));
+    HASH_ITER(hh, n->groups, g, next)
+    {
+        if (!g->changed)
+            continue;
+        struct delivery *d = n->has_receiver ? make_message(n, g, now) : NULL;
+        if (d != NULL)
+            f->items[f->count++] = d;
+        clean_group(n, g);
+    }
+    f->timer = loop_timer_create(n->opts.loop, on_slow_commit, f);
+    loop_timer_start(f->timer, NOTIFY_COMMIT_WAIT_MS);
+    DL_APPEND(n->flights, f);
+    alerts_db_commit(n->opts.db, &n->tx, on_commit, f);
+    n->tx = alerts_tx_create();
+}
+
+void notify_stats(const struct notify *n, struct now now, struct notify_stats *out)
+{
+    outbox_stats(n->outbox, now.wall, out);
+}
