@@ -1,1 +1,92 @@
 # Targets around the build: deps, run, test, bench, lint, install. Included by the Makefile.
+
+.PHONY: deps run test bench lint install fuzz fuzz-build fuzz-replay clang-check
+
+CONFIG ?=
+FUZZ_SECONDS ?= 60
+
+# Packages that are missing, and nothing if none is.
+deps:
+	@packaging/deps.sh build run test
+
+# The build is a second make: on a fresh machine pkg-config is there only after the packages are.
+run:
+	@packaging/deps.sh build run
+	@$(MAKE) --no-print-directory all
+	@exec $(PYTHON) tests/cluster/run.py --binary $(abspath $(B))/pgvigil \
+		$(if $(CONFIG),--config "$(CONFIG)")
+
+test:
+	@packaging/deps.sh build run test
+	@exec $(PYTHON) tests/run.py
+
+bench:
+	@packaging/deps.sh build run test bench
+	@$(MAKE) --no-print-directory all
+	@exec $(PYTHON) tests/bench/run.py
+
+# ---- lint ----
+C_FILES = $(shell find agent include tests -name '*.[ch]' | sort)
+TIDY_FILES = $(shell find agent -name '*.c' | sort)
+SH_FILES = $(shell find .ci packaging tests -type f | xargs grep -lE '^\#!/bin/(ba)?sh' | sort)
+LINT_FLAGS = -std=gnu11 -D_GNU_SOURCE -Iinclude -I$(B)/gen -Itests/unit
+
+lint:
+	@packaging/deps.sh build test lint
+	clang-format --dry-run -Werror $(C_FILES)
+	shellcheck $(SH_FILES)
+	$(PYTHON) tests/lint/layers.py
+	$(PYTHON) tests/lint/sizes.py
+	$(PYTHON) tests/lint/banned.py
+	cppcheck --quiet --error-exitcode=1 --inline-suppr --std=c11 --enable=warning,portability \
+		--suppress=missingIncludeSystem --suppress=normalCheckLevelMaxBranches \
+		-D_GNU_SOURCE -D__linux__ -Iinclude agent
+	printf '%s\n' $(TIDY_FILES) | xargs -n 4 -P 2 sh -c \
+		'clang-tidy --quiet "$$@" -- $(LINT_FLAGS) $(shell pkg-config --cflags $(PACKAGES))' tidy
+
+# All C files under clang with our warnings as errors; nothing is linked.
+clang-check:
+	@$(MAKE) --no-print-directory CC=clang B=build/clang CLANG_CHECK=1 clang-objects
+ifeq ($(CLANG_CHECK),1)
+.PHONY: clang-objects
+clang-objects: $(foreach f,$(FOLDERS),$(call objs,$(f))) $(B)/obj/app.o $(B)/obj/main.o
+endif
+
+# ---- fuzzing: tests/fuzz/fuzz_x.c, seeds in tests/fuzz/seeds/x/, dictionary tests/fuzz/x.dict ----
+# The same file is a libFuzzer target under clang and, with replay_main.c, a plain program that
+# takes the seeds as arguments.
+FUZZ_NAMES := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_MAIN := tests/fuzz/replay_main.c
+
+$(B)/fuzz/fuzz_%: tests/fuzz/fuzz_%.c $(FUZZ_MAIN) $(wildcard tests/fuzz/*.h) $(ARCHIVES)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -Itests/fuzz -Wno-missing-prototypes $(ALL_LDFLAGS) $(FUZZ_LD) -o $@ $< \
+		$(FUZZ_MAIN) $(ARCHIVES) $(LIBS)
+
+fuzz-build: $(FUZZ_NAMES:%=$(B)/fuzz/fuzz_%)
+
+fuzz-replay:
+	@$(MAKE) --no-print-directory B=build/san SAN=1 fuzz-build
+	@set -e; for n in $(FUZZ_NAMES); do \
+		find tests/fuzz/seeds/$$n -type f 2>/dev/null | sort | xargs build/san/fuzz/fuzz_$$n; done
+
+fuzz:
+	@packaging/deps.sh build test
+	@$(MAKE) --no-print-directory CC=clang B=build/fuzz SAN=1 CFLAGS="-g -fsanitize=fuzzer-no-link" \
+		FUZZ_MAIN= FUZZ_LD=-fsanitize=fuzzer fuzz-build
+	@set -e; for n in $(FUZZ_NAMES); do \
+		mkdir -p build/fuzz/corpus/$$n tests/fuzz/seeds/$$n; \
+		dict=; [ ! -f tests/fuzz/$$n.dict ] || dict=-dict=tests/fuzz/$$n.dict; \
+		echo "== $$n"; \
+		build/fuzz/fuzz/fuzz_$$n -max_total_time=$(FUZZ_SECONDS) -timeout=5 -rss_limit_mb=1024 \
+			-artifact_prefix=build/fuzz/$$n- $$dict build/fuzz/corpus/$$n tests/fuzz/seeds/$$n; done
+
+# ---- install ----
+SHARE = $(DESTDIR)$(PREFIX)/share
+
+install: all
+	install -D -m 0755 $(B)/pgvigil $(DESTDIR)$(PREFIX)/bin/pgvigil
+	install -d $(SHARE)/pgvigil/rules $(SHARE)/pgvigil/dashboards $(SHARE)/doc/pgvigil
+	install -m 0644 $(wildcard rules/*.yml) $(SHARE)/pgvigil/rules
+	install -m 0644 $(wildcard dashboards/*.json) $(SHARE)/pgvigil/dashboards
+	install -m 0644 $(wildcard LICENSE README.md CHANGELOG.md) $(SHARE)/doc/pgvigil

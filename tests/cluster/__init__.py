@@ -6,6 +6,7 @@ needed to start it; psycopg2 is imported when a test asks for a connection.
 
 from .agent import Agent
 from .cluster import Cluster
+from . import proc
 from .proc import wait_until
 from .receiver import Receiver
 

@@ -171,7 +171,7 @@ class Agent:
     def wait_ready(self, deadline=20):
         def ready():
             if self.process.poll() is not None:
-                raise SystemExit(f"the agent ended with {self.process.returncode}:\n{self.stderr()}")
+                raise proc.Fatal(f"the agent ended with {self.process.returncode}:\n{self.stderr()}")
             return self.get("/-/ready").status == 200
 
         proc.wait_until(ready, deadline, "the agent is ready")

@@ -73,7 +73,7 @@ class PgBouncer:
 
     def _accepts(self):
         if not self.running():
-            raise SystemExit(f"pgbouncer ended while starting:\n{proc.tail(self.log)}")
+            raise proc.Fatal(f"pgbouncer ended while starting:\n{proc.tail(self.log)}")
         socket.create_connection(("127.0.0.1", self.port), 1).close()
         return True
 

@@ -125,8 +125,7 @@ class Node:
 
     def _ready(self):
         if self.process.poll() is not None:
-            # Not an AssertionError of wait_until's kind: waiting longer is of no use.
-            raise SystemExit(f"{self.name} ended while starting:\n{proc.tail(self.log)}")
+            raise proc.Fatal(f"{self.name} ended while starting:\n{proc.tail(self.log)}")
         with open(os.path.join(self.data, "postmaster.pid"), encoding="ascii") as file:
             lines = file.read().split("\n")
         return int(lines[0]) == self.process.pid and len(lines) > 7 and lines[7].strip() == "ready"
@@ -214,7 +213,8 @@ class Node:
         self.psql("select pg_wal_replay_resume()")
 
     def stop_receiver(self):
-        """Cuts the replica off from its upstream; it runs on and still serves old data."""
+        """Cuts the replica off from its upstream; it runs on and still serves old data. Not while
+        replay is paused: the startup process that ends the receiver is the one that waits."""
         self._set_source("alter system set primary_conninfo = ''", 0)
 
     def start_receiver(self):

@@ -24,6 +24,10 @@ PORT_END = 32768  # ephemeral ports begin here: a client connection could take o
 _open_things = []  # what atexit closes, newest first
 
 
+class Fatal(RuntimeError):
+    """Waiting longer is of no use: what we wait for has ended."""
+
+
 def unprivileged_user():
     """(uid, gid) for servers when we are root, else None."""
     if os.geteuid() != 0:
@@ -114,6 +118,8 @@ def wait_until(condition, deadline=10.0, what="condition", interval=0.05):
             last = condition()
             if last:
                 return last
+        except Fatal:
+            raise
         except Exception as error:  # pylint: disable=broad-except
             last = error
         if time.monotonic() >= end:
