@@ -1,8 +1,9 @@
 /*
  * buf.c: one growth function that knows the maximum; everything else appends through it.
  *
- * Invariants: len < cap, data[len] is NUL, and an append is whole or not there at all, also the
- * escaping ones (they roll back), so that a cut text can never be taken for a finished one.
+ * Invariants: data[len] is NUL, len < cap or both are 0, and an append is whole or not there at
+ * all, also the escaping ones (they roll back), so that a cut text can never be taken for a
+ * finished one.
  */
 #include "pgvigil/base/buf.h"
 
@@ -18,24 +19,32 @@
 #define DIGITS_MAX    17
 #define DIGITS_ALWAYS 15
 
+/* What a buffer without memory shows (cap 0). Never written. */
+static char empty_text[1];
+
 void buf_init(struct buf *b, size_t max)
 {
-    /* Half of the address space is no limit in practice, and sums below cannot wrap. */
-    *b = (struct buf){.max = size_min(max, SIZE_MAX / 4)};
-    b->cap = size_min(b->max + 1, BUF_FIRST_BYTES);
-    b->data = mem_alloc(b->cap);
+    /* A quarter of the address space is no limit in practice, and sums below cannot wrap. */
+    *b = (struct buf){.data = empty_text, .max = size_min(max, SIZE_MAX / 4)};
 }
 
 void buf_deinit(struct buf *b)
 {
-    mem_free(b->data);
+    if (b->cap > 0)
+        mem_free(b->data);
     *b = (struct buf){0};
+}
+
+static void buf_roll_back(struct buf *b, size_t len)
+{
+    b->len = len;
+    if (b->cap > 0)
+        b->data[len] = '\0';
 }
 
 void buf_clear(struct buf *b)
 {
-    b->len = 0;
-    b->data[0] = '\0';
+    buf_roll_back(b, 0);
     b->overflow = false;
 }
 
@@ -50,11 +59,12 @@ static bool buf_reserve(struct buf *b, size_t n)
     }
     if (b->len + n < b->cap)
         return true;
-    cap = b->cap;
+    cap = b->cap > 0 ? b->cap : BUF_FIRST_BYTES;
     while (cap <= b->len + n)
         cap *= 2;
-    b->cap = size_min(cap, b->max + 1);
-    b->data = mem_realloc_array(b->data, b->cap, 1);
+    cap = size_min(cap, b->max + 1);
+    b->data = mem_realloc_array(b->cap > 0 ? b->data : NULL, cap, 1);
+    b->cap = cap;
     return true;
 }
 
@@ -90,7 +100,7 @@ void buf_printf(struct buf *b, const char *fmt, ...)
     if (n < 0)
         n = 0;
     if ((size_t)n >= b->cap - b->len) {
-        b->data[b->len] = '\0';
+        buf_roll_back(b, b->len);
         if (!buf_reserve(b, (size_t)n))
             return;
         va_start(ap, fmt);
@@ -98,12 +108,6 @@ void buf_printf(struct buf *b, const char *fmt, ...)
         va_end(ap);
     }
     b->len += (size_t)n;
-}
-
-static void buf_roll_back(struct buf *b, size_t len)
-{
-    b->len = len;
-    b->data[len] = '\0';
 }
 
 /* What the byte becomes in a JSON string, or NULL if it stays. */
@@ -265,7 +269,7 @@ void buf_add_double(struct buf *b, double v)
 
 char *buf_take(struct buf *b, size_t *len)
 {
-    char *data = b->data;
+    char *data = b->cap > 0 ? b->data : mem_strdup("");
 
     if (len)
         *len = b->len;

@@ -113,7 +113,7 @@ const char *clock_format_rfc3339(wall_ms t, char out[CLOCK_RFC3339_MAX])
     struct utc_time u = clock_utc(seconds);
 
     snprintf(out, CLOCK_RFC3339_MAX, "%04lld-%02d-%02dT%02d:%02d:%02d.%03dZ", (long long)u.year,
-             u.month, u.day, u.hour, u.minute, u.second, (int)(t.ms - seconds * 1000));
+             u.month, u.day, u.hour, u.minute, u.second, (int)((t.ms % 1000 + 1000) % 1000));
     return out;
 }
 

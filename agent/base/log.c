@@ -146,11 +146,13 @@ static bool needs_quotes(const char *s)
 {
     if (*s == '\0')
         return true;
-    for (; *s; s++) {
+    while (*s) {
         unsigned char c = (unsigned char)*s;
+        size_t n = str_utf8_len(s);
 
-        if (c <= 0x20 || c == 0x7F || c == '"' || c == '\\' || c == '=' || str_utf8_len(s) == 0)
+        if (n == 0 || c <= 0x20 || c == 0x7F || c == '"' || c == '\\' || c == '=')
             return true;
+        s += n;
     }
     return false;
 }

@@ -326,9 +326,10 @@ static void parser_error(struct build *b, const yaml_parser_t *parser, const cha
     }
     if (char_at(text, len, mark) == '\t')
         find(b, mark, "tabs are not allowed for indentation");
-    else if (parser->context)
+    else if (parser->context && parser->context_mark.line != mark.line)
         diag_add(b->diag, b->doc->file_name, (int)mark.line + 1, (int)mark.column + 1,
-                 "%s %s from line %zu", problem, parser->context, parser->context_mark.line + 1);
+                 "%s %s that begins on line %zu", problem, parser->context,
+                 parser->context_mark.line + 1);
     else
         find(b, mark, problem);
 }
@@ -366,7 +367,8 @@ struct yaml_doc *yaml_parse(const char *file_name, const char *text, size_t len,
         events_read(&b, text, len);
     else
         b.is_stopped = true;
-    if (!doc->root && diag->count + diag->dropped == findings)
+    /* Nothing but comments or "---" is an empty file too. */
+    if (doc->root ? yaml_is_null(doc->root) : diag->count + diag->dropped == findings)
         doc->root = node_create(&b, YAML_MAP, (yaml_mark_t){0});
     if (!doc->root)
         yaml_destroy(&doc);

@@ -39,7 +39,7 @@ static inline bool buf_ok(const struct buf *b)
 {
     return !b->overflow;
 }
-/* Hands the memory over to the caller (mem_free) and leaves an empty buffer. */
+/* Hands the memory over to the caller (mem_free) and leaves an empty buffer that owns nothing. */
 char *buf_take(struct buf *b, size_t *len);
 
 #endif
