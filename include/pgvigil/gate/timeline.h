@@ -27,7 +27,8 @@ uint32_t timeline_tli(const struct timeline *tl);
 /*
  * A reading of the primary between t_before and t_after (start and end of the query). A position
  * lower than the newest is refused (false): the caller starts a new ring. insert must be
- * normalised.
+ * normalised. snap {0, 0} marks a surrogate: a position that a replica has received while the
+ * primary is unread. It proves that this WAL exists (lo), and nothing of what else does (hi).
  */
 bool timeline_add(struct timeline *tl, const struct timeline_entry *entry) MUST_CHECK;
 /* The newest entry; false when empty. */
@@ -39,6 +40,8 @@ void timeline_restore(struct timeline *tl, const struct timeline_entry *entries,
                       int64_t shift_ms);
 /* Forgets entries beyond a fork position (promotion). */
 void timeline_cut(struct timeline *tl, lsn_t fork);
+/* The history up to the fork is that of the new timeline too: call after timeline_cut. */
+void timeline_rename(struct timeline *tl, uint32_t tli);
 
 struct lag_bounds {
     bool known;                     /* there is evidence for this position at all */
@@ -54,7 +57,7 @@ struct lag_bounds {
  */
 void timeline_judge(const struct timeline *tl, lsn_t replay, mono_ms read_start, mono_ms now,
                     struct lag_bounds *out);
-/* 128-bit hash of a snapshot text. */
+/* 128-bit hash of a snapshot text; never {0, 0}, except for NULL and "" (unknown). */
 void timeline_hash_snapshot(const char *text, uint64_t out[2]);
 
 #endif

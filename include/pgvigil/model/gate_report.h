@@ -95,7 +95,9 @@ struct gate_image {
     size_t node_count;
     struct gate_image_timeline *timelines;
     size_t timeline_count;
-    bool same_boot; /* boot id equal: entry times are exact, else shifted by wall time */
+    /* Boot id equal: entry times are of this boot's clock (mono). Else they are wall times (ms
+     * since 1970), which the judge brings to this boot's clock. */
+    bool same_boot;
 };
 void gate_image_free(struct gate_image *image);
 
