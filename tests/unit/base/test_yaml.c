@@ -5,9 +5,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
-#include <errno.h>
 #include <fcntl.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -291,7 +289,8 @@ static void test_load(void **state)
 
 static void test_read_file(void **state)
 {
-    const char *path = write_file("text", "12\0456", 5);
+    static const char bytes[] = {'1', '2', '\0', '5', '6'};
+    const char *path = write_file("text", text_with_nul, 5);
     char fifo[200];
     struct err err = {0};
     size_t len;
@@ -300,7 +299,7 @@ static void test_read_file(void **state)
     (void)state;
     text = yaml_read_file(path, 5, &len, &err);
     assert_int_equal(len, 5);
-    assert_memory_equal(text, "12\0456", 6);
+    assert_memory_equal(text, text_with_nul, 6);
     mem_free(text);
     assert_int_equal(err.kind, ERR_NONE);
     assert_null(yaml_read_file(path, 4, &len, &err));
