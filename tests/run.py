@@ -92,7 +92,7 @@ def build(totals):
     steps = [
         ("build", ["make", "-j", JOBS, "all"]),
         ("build with sanitizers", ["make", "-j", JOBS, f"B={SAN}", "SAN=1", f"{SAN}/pgvigil"]),
-        ("build tests", ["make", "-j", JOBS, f"B={SAN}", "SAN=1", "unit-build", "fuzz-build"]),
+        ("build tests", ["make", "-k", "-j", JOBS, f"B={SAN}", "SAN=1", "unit-build", "fuzz-build"]),
     ]
     if shutil.which("clang"):
         steps.append(("compile with clang", ["make", "-j", JOBS, "clang-check"]))

@@ -35,7 +35,7 @@ Three things to try, in another terminal:
 
 1. Pause replay on a replica: after {max_lag} its file goes, its check answers 503, alerts follow.
      {psql} -h 127.0.0.1 -p {replica_1} -U postgres -c 'select pg_wal_replay_pause()' postgres
-     watch -n1 cat {health}/replica_1.read {health}/replica_2.read
+     while sleep 1; do date; grep . {health}/*.read; done
      {psql} -h 127.0.0.1 -p {replica_1} -U postgres -c 'select pg_wal_replay_resume()' postgres
 
 2. Drive the pool past its size for a minute: utilisation, waiting clients, PoolExhausted.

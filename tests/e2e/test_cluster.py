@@ -1,9 +1,11 @@
 """The test bed itself: what the other tests rely on must be so."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 
 import psycopg2
@@ -225,7 +227,7 @@ def test_nothing_survives_its_starter(signal_name):
     child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     scratch, *pids = child.stdout.readline().split()
     family = [(pid, proc.identity(int(pid))) for pid in pids]
-    subprocess.run(["kill", f"-{signal_name}", str(child.pid)], check=True)
+    child.send_signal(getattr(signal, f"SIG{signal_name}"))
     child.wait(20)
     gone = lambda: not any(proc.identity(int(pid)) == known for pid, known in family)  # noqa: E731
     wait_until(gone, 10, "all servers are gone")
