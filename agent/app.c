@@ -637,7 +637,7 @@ int app_run(const struct cli_args *args)
     if (!ok)
         return refuse(&app, &err);
     app.started = loop_now(app.loop).mono;
-    app.reloaded_at = loop_now(app.loop).wall;
+    app.reloaded_at = app.started_wall = loop_now(app.loop).wall;
     announce(&app);
     loop_run(app.loop);
     stop(&app);

@@ -59,7 +59,7 @@ struct app {
     size_t uncommitted_count;
     bool gate_reported, gate_urgent, alerts_changed, rules_started;
     bool reload_ok;
-    wall_ms reloaded_at;
+    wall_ms reloaded_at, started_wall;
     mono_ms started;
 };
 

@@ -43,7 +43,7 @@ static void add_source(const struct source_state *st, void *arg)
     batch_add(app->self, "pgvigil_collector_skipped_total", (double)st->skipped_total, labels);
     if (!wall_is_set(st->last_good))
         return;
-    batch_add(app->self, "pgvigil_collector_duration_seconds", (double)st->duration_us / 1e6,
+    batch_add(app->self, "pgvigil_collector_poll_duration_seconds", (double)st->duration_us / 1e6,
               labels);
     batch_add(app->self, "pgvigil_last_collect_timestamp_seconds", (double)st->last_good.ms / 1000,
               labels);
@@ -60,23 +60,37 @@ static void add_memory(struct app *app)
     text[n] = '\0';
     const char *rss = strstr(text, "VmRSS:"), *anon = strstr(text, "RssAnon:");
     if (rss != NULL)
-        BATCH_ADD(app->self, "process_resident_memory_bytes", strtod(rss + 6, NULL) * 1024);
+        BATCH_ADD(app->self, "pgvigil_memory_resident_bytes", strtod(rss + 6, NULL) * 1024);
     if (anon != NULL)
         BATCH_ADD(app->self, "pgvigil_memory_anonymous_bytes", strtod(anon + 8, NULL) * 1024);
+}
+
+static void add_open_files(struct app *app)
+{
+    DIR *dir = opendir("/proc/self/fd");
+    size_t n = 0;
+    while (dir != NULL && readdir(dir) != NULL)
+        n++;
+    if (dir == NULL)
+        return;
+    closedir(dir);
+    BATCH_ADD(app->self, "pgvigil_open_fds", (double)n - 3); /* ., .. and the directory itself */
 }
 
 static void add_process(struct app *app)
 {
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
-    BATCH_ADD(app->self, "process_cpu_seconds_total",
+    BATCH_ADD(app->self, "pgvigil_cpu_seconds_total",
               (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
                   (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6);
     add_memory(app);
-    BATCH_ADD(app->self, "pgvigil_log_lines_dropped_total", (double)log_dropped());
+    add_open_files(app);
+    BATCH_ADD(app->self, "pgvigil_start_time_seconds", (double)app->started_wall.ms / 1000);
+    BATCH_ADD(app->self, "pgvigil_log_dropped_total", (double)log_dropped());
     BATCH_ADD(app->self, "pgvigil_build_info", 1, "version", PGVIGIL_VERSION);
     BATCH_ADD(app->self, "pgvigil_config_last_reload_successful", app->reload_ok);
-    BATCH_ADD(app->self, "pgvigil_config_last_reload_timestamp_seconds",
+    BATCH_ADD(app->self, "pgvigil_config_last_reload_success_timestamp_seconds",
               (double)app->reloaded_at.ms / 1000);
 }
 
@@ -86,10 +100,10 @@ static void add_gate(struct app *app)
     gate_stats(app->gate, &st);
     add_hist(app, "pgvigil_loop_lateness_seconds", st.lateness, "loop", "gate");
     add_hist(app, "pgvigil_loop_turn_seconds", st.turn, "loop", "gate");
-    add_hist(app, "pgvigil_stage_duration_seconds", st.publish, "stage", "publish");
+    add_hist(app, "pgvigil_stage_seconds", st.publish, "stage", "publish");
     BATCH_ADD(app->self, "pgvigil_gate_reports_lost_total", (double)st.reports_lost);
-    BATCH_ADD(app->self, "pgvigil_health_files_ok", st.files_ok);
-    BATCH_ADD(app->self, "pgvigil_queue_depth", (double)ring_depth(app->reports), "queue",
+    BATCH_ADD(app->self, "pgvigil_gate_files_ok", st.files_ok);
+    BATCH_ADD(app->self, "pgvigil_queue_length", (double)ring_depth(app->reports), "queue",
               "gate_reports");
 }
 
@@ -100,7 +114,7 @@ static void add_engine(struct app *app)
     rules_stats(app->rules, &st);
     add_hist(app, "pgvigil_loop_lateness_seconds", loop_lateness(app->loop), "loop", "engine");
     add_hist(app, "pgvigil_loop_turn_seconds", loop_turn_time(app->loop), "loop", "engine");
-    add_hist(app, "pgvigil_stage_duration_seconds", st.tick_time, "stage", "rules");
+    add_hist(app, "pgvigil_stage_seconds", st.tick_time, "stage", "rules");
     BATCH_ADD(app->self, "pgvigil_rule_evaluations_total", (double)st.evaluations_total);
     BATCH_ADD(app->self, "pgvigil_rule_evaluation_failures_total", (double)st.failures_total);
     BATCH_ADD(app->self, "pgvigil_rule_evaluations_missed_total", (double)st.missed_total);
@@ -109,6 +123,10 @@ static void add_engine(struct app *app)
     BATCH_ADD(app->self, "pgvigil_head_series", (double)head.series);
     BATCH_ADD(app->self, "pgvigil_head_bytes", (double)head.bytes);
     BATCH_ADD(app->self, "pgvigil_head_samples_total", (double)head.samples_total);
+    BATCH_ADD(app->self, "pgvigil_head_dropped_total", (double)head.dropped_total);
+    BATCH_ADD(app->self, "pgvigil_loop_turns_total", (double)loop_turns(app->loop), "loop",
+              "engine");
+    BATCH_ADD(app->self, "pgvigil_series", (double)series_table_count(app->series));
     BATCH_ADD(app->self, "pgvigil_series_dropped_total", (double)series_table_dropped(app->series));
 }
 
@@ -118,17 +136,20 @@ static void add_stores(struct app *app)
     struct alerts_db_stats alerts;
     history_stats(app->history, &history);
     alerts_db_stats(app->alerts_db, &alerts);
-    add_hist(app, "pgvigil_stage_duration_seconds", history_commit_time(app->history), "stage",
+    add_hist(app, "pgvigil_stage_seconds", history_commit_time(app->history), "stage",
              "history_commit");
-    add_hist(app, "pgvigil_stage_duration_seconds", alerts_db_commit_time(app->alerts_db), "stage",
+    add_hist(app, "pgvigil_stage_seconds", alerts_db_commit_time(app->alerts_db), "stage",
              "alerts_commit");
-    BATCH_ADD(app->self, "pgvigil_store_degraded", history.degraded, "store", "history");
-    BATCH_ADD(app->self, "pgvigil_store_degraded", alerts.degraded, "store", "alerts");
+    BATCH_ADD(app->self, "pgvigil_history_degraded", history.degraded);
+    BATCH_ADD(app->self, "pgvigil_alerts_db_degraded", alerts.degraded);
+    BATCH_ADD(app->self, "pgvigil_alerts_db_commits_total", (double)alerts.commits_total);
+    BATCH_ADD(app->self, "pgvigil_alerts_db_failures_total", (double)alerts.failures_total);
+    BATCH_ADD(app->self, "pgvigil_history_commits_total", (double)history.commits_total);
     BATCH_ADD(app->self, "pgvigil_history_bytes", (double)history.file_bytes);
     BATCH_ADD(app->self, "pgvigil_history_samples_total", (double)history.samples_total);
-    BATCH_ADD(app->self, "pgvigil_history_samples_dropped_total", (double)history.dropped_total);
+    BATCH_ADD(app->self, "pgvigil_history_dropped_total", (double)history.dropped_total);
     BATCH_ADD(app->self, "pgvigil_history_queue_bytes", (double)history.queued_bytes);
-    BATCH_ADD(app->self, "pgvigil_queue_depth", (double)alerts.queued, "queue", "alerts_db");
+    BATCH_ADD(app->self, "pgvigil_queue_length", (double)alerts.queued, "queue", "alerts_db");
 }
 
 static void add_delivery(struct app *app, struct now now)
@@ -137,7 +158,7 @@ static void add_delivery(struct app *app, struct now now)
     struct serve_stats http;
     notify_stats(app->notify, now, &st);
     serve_stats(app->serve, &http);
-    BATCH_ADD(app->self, "pgvigil_outbox_depth", (double)st.outbox_depth);
+    BATCH_ADD(app->self, "pgvigil_outbox_length", (double)st.outbox_depth);
     BATCH_ADD(app->self, "pgvigil_outbox_oldest_seconds", (double)st.oldest_ms / 1000);
     BATCH_ADD(app->self, "pgvigil_deliveries_total", (double)st.delivered_total, "outcome",
               "delivered");
@@ -145,8 +166,8 @@ static void add_delivery(struct app *app, struct now now)
               "failed");
     BATCH_ADD(app->self, "pgvigil_deliveries_not_durable_total", (double)st.not_durable_total);
     BATCH_ADD(app->self, "pgvigil_http_requests_total", (double)http.requests_total);
-    BATCH_ADD(app->self, "pgvigil_http_requests_refused_total", (double)http.refused_total);
-    add_hist(app, "pgvigil_stage_duration_seconds", http.request_time, "stage", "http_request");
+    BATCH_ADD(app->self, "pgvigil_http_refused_total", (double)http.refused_total);
+    add_hist(app, "pgvigil_stage_seconds", http.request_time, "stage", "http");
 }
 
 void app_self_metrics(struct app *app)
