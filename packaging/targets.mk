@@ -53,7 +53,8 @@ clang-check:
 	@$(MAKE) --no-print-directory CC=clang B=build/clang CLANG_CHECK=1 clang-objects
 ifeq ($(CLANG_CHECK),1)
 .PHONY: clang-objects
-clang-objects: $(foreach f,$(FOLDERS),$(call objs,$(f))) $(B)/obj/app.o $(B)/obj/main.o
+clang-objects: $(foreach f,$(FOLDERS),$(call objs,$(f))) \
+	$(patsubst agent/%.c,$(B)/obj/%.o,$(wildcard agent/*.c))
 endif
 
 # ---- fuzzing: tests/fuzz/fuzz_x.c, seeds in tests/fuzz/seeds/x/, dictionary tests/fuzz/x.dict ----

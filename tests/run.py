@@ -292,6 +292,7 @@ STAGES = ("build", "unit", "fuzz", "checks", "e2e")
 
 
 def main():
+    os.environ.setdefault("ASAN_OPTIONS", "print_legend=0")
     stages = [word for word in sys.argv[1:] if word in STAGES] or list(STAGES)
     only = [word for word in sys.argv[1:] if word not in STAGES]
     shutil.rmtree(LOGS, ignore_errors=True)
