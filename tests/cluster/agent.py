@@ -76,6 +76,9 @@ class Agent:
         env=None,
         foreground=False,
     ):
+        binary = binary or default_binary()
+        if not os.access(binary, os.X_OK):
+            raise RuntimeError(f"no agent at '{binary}': build it, or set PGVIGIL_BIN")
         self.cluster = cluster
         self.process = None
         self.foreground = foreground
@@ -87,7 +90,7 @@ class Agent:
         self.home = proc.make_scratch("pgvigil-agent-")
         os.chmod(self.home, 0o755)
         self.binary = os.path.join(self.home, "pgvigil")
-        shutil.copy(binary or default_binary(), self.binary)
+        shutil.copy(binary, self.binary)
         os.chmod(self.binary, 0o755)
         self.state_dir = self._dir("state")
         self.health_dir = os.path.join(self._dir("run"), "health")

@@ -11,7 +11,7 @@ import urllib.request
 import psycopg2
 import pytest
 
-from cluster import Cluster, proc, wait_until
+from cluster import Agent, Cluster, proc, wait_until
 from cluster.metrics import Metrics
 from cluster.threads import frozen
 from cluster.yaml_text import dump
@@ -171,6 +171,69 @@ def test_single_threads_can_be_frozen():
     finally:
         child.kill()
         child.wait()
+
+
+FAKE_AGENT = """#!/usr/bin/python3
+import http.server, os, re, sys, time
+config = open(sys.argv[sys.argv.index("--config") + 1]).read()
+health = re.search(r"^health_dir: (.*)$", config, re.M)[1]
+if os.fork() == 0:
+    while True:
+        time.sleep(1)
+open(health + "/.owner", "w").close()
+with open(health + "/replica_1.read", "w") as file:
+    file.write("up 90% lag=0.2 until=1700000000 reason=fresh   \\n")
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(503 if self.path == "/replica" else 200)
+        self.end_headers()
+        self.wfile.write(b'db_up{node="primary"} 1\\n')
+        if self.path == "/break":
+            print("ERROR: AddressSanitizer: made up", file=sys.stderr, flush=True)
+port = int(re.search(r"^listen: .*:(\\d+)", config, re.M)[1])
+http.server.HTTPServer(("127.0.0.1", port), Handler).serve_forever()
+"""
+
+
+@pytest.fixture(name="fake_agent")
+def _fake_agent(cluster, tmp_path):
+    script = tmp_path / "fake"
+    script.write_text(FAKE_AGENT)
+    script.chmod(0o755)
+    found = Agent(cluster, binary=str(script), gate={"max_lag": "3s"}, rules=[])
+    found.start()
+    yield found
+    found.close(check=False)
+
+
+def test_agent_is_seen_as_its_users_see_it(fake_agent):
+    assert fake_agent.get("/replica").status == 503
+    assert fake_agent.metrics().value("db_up", node="primary") == 1
+    line = fake_agent.health("replica_1.read")
+    assert (line.weight, line.lag, line.until, line.reason) == (90, "0.2", 1700000000, "fresh")
+    assert fake_agent.health("primary.read") is None
+    fake_agent.wait_files("replica_1.read")
+    with pytest.raises(AssertionError):
+        fake_agent.wait_files("primary.read", deadline=0.1)
+    assert list(fake_agent.threads()) == [fake_agent.pid]
+    assert os.stat(f"/proc/{fake_agent.pid}").st_uid != 0
+
+
+def test_agent_with_a_sanitizer_report_fails_the_test(fake_agent):
+    fake_agent.get("/break")
+    with pytest.raises(AssertionError, match="made up"):
+        fake_agent.close()
+
+
+def test_guardian_is_known_after_a_kill_and_ends_with_the_agent(fake_agent):
+    guardian = fake_agent.guardian_pid()
+    known = proc.identity(guardian)
+    fake_agent.kill()
+    assert proc.identity(guardian) == known
+    assert fake_agent.guardian_pid() == guardian
+    fake_agent.close()
+    wait_until(lambda: proc.identity(guardian) != known, 5, "the guardian has ended")
+    assert not os.path.exists(fake_agent.home)
 
 
 def test_metrics_page_is_read():
