@@ -8,6 +8,7 @@
 #include "pgvigil/model/config.h"
 
 #include <ctype.h>
+#include <libpq-fe.h>
 
 #include "pgvigil/base/buf.h"
 #include "pgvigil/base/mem.h"
@@ -257,4 +258,65 @@ char *config_expand_dsn(const char *dsn, enum config_secret_modes modes, struct 
     char *value = ok ? buf_take(&out, &len) : NULL;
     buf_deinit(&out);
     return value;
+}
+
+/* ---- checks ---- */
+
+static bool is_empty(const char *s)
+{
+    return s == NULL || s[0] == '\0';
+}
+
+static void collect_facts(const PQconninfoOption *options, struct dsn_facts *facts)
+{
+    const char *host = NULL, *hostaddr = NULL, *service = NULL;
+    for (const PQconninfoOption *o = options; o->keyword != NULL; o++) {
+        if (str_eq(o->keyword, "host"))
+            host = o->val;
+        else if (str_eq(o->keyword, "hostaddr"))
+            hostaddr = o->val;
+        else if (str_eq(o->keyword, "service"))
+            service = o->val;
+    }
+    facts->several_hosts = (host != NULL && strchr(host, ',') != NULL) ||
+                           (hostaddr != NULL && strchr(hostaddr, ',') != NULL);
+    if (!is_empty(hostaddr))
+        facts->unix_socket = false;
+    else if (!is_empty(host))
+        facts->unix_socket = host[0] == '/' || host[0] == '@';
+    else
+        facts->unix_socket =
+            is_empty(service) && is_empty(getenv("PGHOST")) && is_empty(getenv("PGHOSTADDR"));
+}
+
+/* libpq's text repeats pieces of the string: fine as long as there is no password in it. */
+static bool refuse(const char *dsn, const char *message, struct err *err)
+{
+    bool may_be_secret =
+        strcasestr(dsn, "pass") != NULL || strchr(dsn, '@') != NULL || strstr(dsn, "${") != NULL;
+    if (may_be_secret || message == NULL)
+        return err_set(err, ERR_INVALID, "not a connection string");
+    return err_set(err, ERR_INVALID, "not a connection string: %.*s", (int)strcspn(message, "\n"),
+                   message);
+}
+
+bool config_dsn_check(const char *dsn, enum config_secret_modes modes, struct dsn_facts *facts,
+                      struct err *err)
+{
+    char *message = NULL;
+    char *expanded = config_expand_dsn(dsn, modes, err);
+    if (expanded == NULL)
+        return false;
+    PQconninfoOption *options = PQconninfoParse(expanded, &message);
+    bool ok = options != NULL;
+    if (ok)
+        collect_facts(options, facts);
+    else
+        refuse(dsn, message, err);
+    PQconninfoFree(options);
+    if (message != NULL)
+        PQfreemem(message);
+    explicit_bzero(expanded, strlen(expanded));
+    mem_free(expanded);
+    return ok;
 }
