@@ -65,6 +65,12 @@ $(B)/obj/%.o: agent/%.c Makefile
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -MMD -MP -c $< -o $@
 
+# Assets of the page become C strings.
+$(B)/gen/%_css.h: agent/serve/web/%.css
+	@mkdir -p $(@D)
+	sed -e 's/\\/\\\\/g' -e 's/"/\\"/g' -e 's/^/"/' -e 's/$$/\\n"/' $< > $@
+$(B)/obj/serve/page.o: $(B)/gen/style_css.h
+
 define folder_rules
 $(B)/lib/$(1).a: $$(call objs,$(1))
 	@mkdir -p $$(@D)

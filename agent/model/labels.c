@@ -141,3 +141,16 @@ uint64_t labels_fingerprint(const struct labels *ls)
     }
     return h;
 }
+
+void labels_print_json(const struct labels *ls, struct buf *out)
+{
+    buf_add_char(out, '{');
+    for (size_t i = 0; i < ls->n; i++) {
+        if (i > 0)
+            buf_add_char(out, ',');
+        buf_add_json(out, ls->v[i].name);
+        buf_add_char(out, ':');
+        buf_add_json(out, ls->v[i].value);
+    }
+    buf_add_char(out, '}');
+}

@@ -28,15 +28,6 @@ static void add_pair(struct buf *out, bool *first, const struct label *pair)
     buf_add_json(out, pair->value);
 }
 
-static void add_labels(struct buf *out, const struct labels *ls)
-{
-    bool first = true;
-    buf_add_char(out, '{');
-    for (size_t i = 0; i < ls->n; i++)
-        add_pair(out, &first, &ls->v[i]);
-    buf_add_char(out, '}');
-}
-
 /* Characters that stay as they are in a query string. */
 static void add_url_escaped(struct buf *out, const char *s)
 {
@@ -64,9 +55,9 @@ static void add_alert(struct buf *out, const struct alert *a, const char *extern
 {
     bool firing = a->state == ALERT_FIRING;
     buf_printf(out, "{\"status\":\"%s\",\"labels\":", firing ? "firing" : "resolved");
-    add_labels(out, &a->labels);
+    labels_print_json(&a->labels, out);
     buf_add_str(out, ",\"annotations\":");
-    add_labels(out, &a->annotations);
+    labels_print_json(&a->annotations, out);
     buf_add_str(out, ",\"startsAt\":");
     add_time(out, a->fired_at);
     buf_add_str(out, ",\"endsAt\":");
@@ -113,7 +104,7 @@ void webhook_body(const struct webhook_group *group, struct buf *out)
         add_alert(out, group->alerts[i], group->external_url);
     }
     buf_add_str(out, "],\"groupLabels\":");
-    add_labels(out, &group->group_labels);
+    labels_print_json(&group->group_labels, out);
     buf_add_str(out, ",\"commonLabels\":");
     add_common(out, group, false);
     buf_add_str(out, ",\"commonAnnotations\":");

@@ -39,6 +39,8 @@ size_t labels_sort(struct label *pairs, size_t n);
 struct labels labels_copy(struct arena *arena, const struct labels *ls);
 /* name{a="b",c="d"} with Prometheus escaping; `{...}` alone when there is no name. */
 void labels_print(const struct labels *ls, struct buf *out);
+/* {"a":"b","c":"d"} */
+void labels_print_json(const struct labels *ls, struct buf *out);
 /*
  * Alertmanager's fingerprint of a label set (64-bit FNV-1a over name 0xFF value 0xFF, sorted), so
  * that two agents and an Alertmanager call the same alert the same.
