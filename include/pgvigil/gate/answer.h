@@ -33,9 +33,12 @@ struct answer_query {
 /* false when the path is not one of the gate's. */
 bool answer_path(const char *path, enum answer_kind *kind);
 /*
- * HTTP status; body gets the JSON. ticked_age_ms: age of the gate's last tick; over max_age_ms
- * (the lease) every answer but /liveness is 503: nothing is called healthy for longer than the
- * lease.
+ * HTTP status; body gets the JSON (Patroni's keys where it has them, and "freshness" for our
+ * state). ticked_age_ms: age of the gate's last tick, negative = never; over max_age_ms (the lease)
+ * every answer is 503, as Patroni's /liveness is when its loop stands: nothing is called healthy
+ * for longer than the lease. lag, max_lag and replication_state bind replicas only; max_lag is
+ * compared with the lag that is shown (the bounds decide `read`). A parameter that cannot be read
+ * is a 400.
  */
 int answer(const struct answer_query *query, const struct verdict *nodes, size_t n,
            int64_t ticked_age_ms, int64_t max_age_ms, struct buf *body);
