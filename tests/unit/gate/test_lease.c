@@ -198,6 +198,29 @@ static void test_taken_over(void **state)
     expect_both_end(f, f->told[1].lease_end);
 }
 
+/* The old agent is not dead but frozen: its guardian stays, and keeps its hands off. */
+static void test_taken_over_from_a_frozen_one(void **state)
+{
+    static const char *const keep[] = {"pg1.read", "pg2.read"};
+    struct fixture *f = *state;
+    int status;
+    pid_t first = agent_start(f, &f->told[0], 1200, NULL, 0);
+    kill(first, SIGSTOP);
+    assert_int_equal(waitpid(first, &status, WUNTRACED), first);
+    pid_t second = agent_start(f, &f->told[1], 1200, keep, 2);
+    while (now_ms() < f->told[0].lease_end + 1000) {
+        assert_true(scratch_has(f->dir, "pg1.read"));
+        nap_ms(1);
+    }
+    kill(first, SIGKILL);
+    reap(first);
+    pid_t guardian = f->told[0].guardian;
+    assert_true(WAIT_FOR(is_gone(guardian), PATIENCE_MS));
+    kill(second, SIGKILL);
+    reap(second);
+    expect_both_end(f, f->told[1].lease_end);
+}
+
 /* The new agent has other nodes: what it does not cover goes at once. */
 static void test_taken_over_with_less(void **state)
 {
@@ -383,6 +406,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(test_frozen, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_guardian_ignores_stops, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_taken_over, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_taken_over_from_a_frozen_one, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_taken_over_with_less, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_respawn, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_extended_and_cleared, set_up, tear_down),
