@@ -1,0 +1,37 @@
+/*
+ * `pgvigil check-config`: what the daemon would refuse at start, told without starting it.
+ */
+#include "cli_private.h"
+#include "pgvigil/rules/rule_file.h"
+
+static int print_findings(const struct diag *diag)
+{
+    struct buf text;
+    buf_init(&text, 1024 * 1024);
+    diag_print(diag, &text);
+    fputs(text.data, stderr);
+    buf_deinit(&text);
+    return EXIT_CODE_CONFIG;
+}
+
+int cli_check_config(const struct cli_args *args)
+{
+    struct diag diag;
+    const char *path = args->positional_count > 0 ? args->positional[0] : args->config;
+    struct rule_set *set = NULL;
+    int rc = EXIT_CODE_OK;
+    diag_init(&diag);
+    struct config *config = config_load(path, &diag);
+    if (config != NULL)
+        set = rule_set_load((const char *const *)config->rules, config->rule_count, &diag);
+    if (set == NULL)
+        rc = print_findings(&diag);
+    else
+        printf("%s: ok: %zu nodes, %zu pools, %zu alerting and %zu recording rules\n",
+               config->path != NULL ? config->path : "zero-config", config->node_count,
+               config->pool_count, rule_set_count(set, true), rule_set_count(set, false));
+    rule_set_destroy(&set);
+    config_unref(&config);
+    diag_deinit(&diag);
+    return rc;
+}

@@ -1,0 +1,115 @@
+/*
+ * Asking the daemon: plain GET with curl, over the socket that lies beside health_dir unless a URL
+ * is given. The default socket needs no configuration to be readable, so that an operator who may
+ * not read pgvigil.yaml can still ask for the status.
+ */
+#include <curl/curl.h>
+#include <unistd.h>
+
+#include "cli_private.h"
+#include "pgvigil/base/mem.h"
+#include "pgvigil/base/str.h"
+
+#define ANSWER_MAX     (64 * 1024 * 1024)
+#define TIMEOUT_S      10L
+#define SOCKET_DEFAULT "/run/pgvigil/api.sock"
+
+struct config *cli_config(const struct cli_args *args)
+{
+    struct diag diag;
+    struct buf text;
+    diag_init(&diag);
+    struct config *config = config_load(args->config, &diag);
+    if (config == NULL) {
+        buf_init(&text, 1024 * 1024);
+        diag_print(&diag, &text);
+        fputs(text.data, stderr);
+        buf_deinit(&text);
+    }
+    diag_deinit(&diag);
+    return config;
+}
+
+static bool socket_path(const struct cli_args *args, char *out, size_t n)
+{
+    str_copy(out, n, SOCKET_DEFAULT);
+    if (args->config == NULL && access(SOCKET_DEFAULT, F_OK) == 0)
+        return true;
+    if (args->config == NULL && access(CONFIG_PATH_DEFAULT, R_OK) != 0)
+        return true;
+    struct config *config = cli_config(args);
+    if (config == NULL)
+        return false;
+    const char *slash = strrchr(config->health_dir, '/');
+    snprintf(out, n, "%.*s/api.sock", slash != NULL ? (int)(slash - config->health_dir) : 0,
+             config->health_dir);
+    config_unref(&config);
+    return true;
+}
+
+static size_t on_data(char *data, size_t size, size_t n, void *arg)
+{
+    struct buf *body = arg;
+    buf_add(body, data, size * n);
+    return buf_ok(body) ? size * n : 0;
+}
+
+static int perform(CURL *curl, const char *where, struct buf *body)
+{
+    long status = 0;
+    CURLcode rc = curl_easy_perform(curl);
+    curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
+    if (rc != CURLE_OK) {
+        fprintf(stderr, "pgvigil: the daemon does not answer at '%s': %s\n", where,
+                curl_easy_strerror(rc));
+        return EXIT_CODE_DAEMON;
+    }
+    if (status >= 400 && status != 503) {
+        fprintf(stderr, "pgvigil: the daemon answered %ld: %s\n", status, body->data);
+        return EXIT_CODE_FAILED;
+    }
+    return status == 503 ? EXIT_CODE_FAILED : EXIT_CODE_OK;
+}
+
+int cli_get(const struct cli_args *args, const char *path, char **body)
+{
+    char url[1024], socket[256] = "";
+    const char *base = args->url != NULL ? args->url : getenv("PGVIGIL_URL");
+    if (base == NULL && !socket_path(args, socket, sizeof(socket)))
+        return EXIT_CODE_CONFIG;
+    snprintf(url, sizeof(url), "%s%s", base != NULL ? base : "http://localhost", path);
+    struct buf text;
+    buf_init(&text, ANSWER_MAX);
+    CURL *curl = curl_easy_init();
+    curl_easy_setopt(curl, CURLOPT_URL, url);
+    if (base == NULL)
+        curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, socket);
+    curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(curl, CURLOPT_TIMEOUT, TIMEOUT_S);
+    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_data);
+    curl_easy_setopt(curl, CURLOPT_WRITEDATA, &text);
+    int rc = perform(curl, base != NULL ? base : socket, &text);
+    curl_easy_cleanup(curl);
+    *body = buf_take(&text, NULL);
+    buf_deinit(&text);
+    return rc;
+}
+
+int cli_get_json(const struct cli_args *args, const char *path, json_t **json)
+{
+    char *body = NULL;
+    json_error_t error;
+    *json = NULL;
+    int rc = cli_get(args, path, &body);
+    if (rc == EXIT_CODE_OK) {
+        *json = json_loads(body, 0, &error);
+        if (*json == NULL) {
+            fprintf(stderr, "pgvigil: the daemon's answer to '%s' is not JSON: %s\n", path,
+                    error.text);
+            rc = EXIT_CODE_FAILED;
+        }
+    }
+    mem_free(body);
+    return rc;
+}
