@@ -1,0 +1,118 @@
+/*
+ * numeric.c: sums that do not lose small numbers beside large ones, shared by aggregations over
+ * series and by functions over time, so that both agree to the last digit with each other.
+ *
+ * Kahan-Neumaier with the carry reset once the sum is infinite, as Prometheus has it. Built with
+ * -ffp-contract=off, or the compensation is optimised away. Invariant: a struct running of zeros
+ * is an empty one.
+ */
+#include "promql_private.h"
+
+void kahan_add(double v, double *sum, double *carry)
+{
+    double t = *sum + v;
+
+    if (isinf(t))
+        *carry = 0;
+    else if (fabs(*sum) >= fabs(v))
+        *carry += (*sum - t) + v;
+    else
+        *carry += (v - t) + *sum;
+    *sum = t;
+}
+
+void running_sum(struct running *r, double v)
+{
+    r->n++;
+    kahan_add(v, &r->sum, &r->carry);
+}
+
+double running_sum_result(const struct running *r)
+{
+    return r->sum + r->carry;
+}
+
+void running_avg(struct running *r, double v)
+{
+    r->n++;
+    if (!r->by_mean) {
+        double sum = r->sum, carry = r->carry;
+
+        kahan_add(v, &sum, &carry);
+        if (r->n == 1 || !isinf(sum)) {
+            r->sum = sum;
+            r->carry = carry;
+            return;
+        }
+        r->by_mean = true;
+        r->mean = r->sum / (r->n - 1);
+        r->mean_carry = r->carry / (r->n - 1);
+    }
+    double share = (r->n - 1) / r->n;
+
+    r->mean *= share;
+    r->mean_carry *= share;
+    kahan_add(v / r->n, &r->mean, &r->mean_carry);
+}
+
+double running_avg_result(const struct running *r)
+{
+    return r->by_mean ? r->mean + r->mean_carry : r->sum / r->n + r->carry / r->n;
+}
+
+/* Welford's; a first value that is not finite makes the result NaN by itself. */
+void running_variance(struct running *r, double v)
+{
+    double delta = v - (r->mean + r->mean_carry);
+
+    r->n++;
+    kahan_add(delta / r->n, &r->mean, &r->mean_carry);
+    kahan_add(delta * (v - (r->mean + r->mean_carry)), &r->sum, &r->carry);
+}
+
+double running_variance_result(const struct running *r)
+{
+    return (r->sum + r->carry) / r->n;
+}
+
+/* NaN only if there is nothing else. */
+void running_min(struct running *r, double v)
+{
+    if (r->n++ == 0 || v < r->sum || isnan(r->sum))
+        r->sum = v;
+}
+
+void running_max(struct running *r, double v)
+{
+    if (r->n++ == 0 || v > r->sum || isnan(r->sum))
+        r->sum = v;
+}
+
+/* NaN is the smallest. */
+static int compare_values(const void *a, const void *b)
+{
+    double x, y;
+
+    memcpy(&x, a, sizeof(x));
+    memcpy(&y, b, sizeof(y));
+    if (isnan(x) || isnan(y))
+        return (isnan(y) != 0) - (isnan(x) != 0);
+    return (x > y) - (x < y);
+}
+
+double quantile_of(double q, double *values, size_t n)
+{
+    double rank, low, weight;
+    size_t i;
+
+    if (n == 0 || isnan(q))
+        return NAN;
+    if (q < 0 || q > 1)
+        return q < 0 ? -INFINITY : INFINITY;
+    qsort(values, n, sizeof(*values), compare_values);
+    rank = q * ((double)n - 1);
+    low = floor(rank);
+    weight = rank - low;
+    i = (size_t)low;
+    return values[i] * (1 - weight) + values[size_min(i + 1, n - 1)] * weight;
+}

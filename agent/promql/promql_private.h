@@ -1,0 +1,508 @@
+/*
+ * promql_private.h: what the files of this folder share: tokens, the tree, the evaluator's values.
+ *
+ * The tree is immutable once parsed and lives in the expression's arena. A value of the evaluator
+ * is a table: one row of doubles per series, one column per step of the grid, so that labels are
+ * matched and grouped once per query and not once per step. A column without a sample holds the
+ * stale marker's bits (absent()), which no arithmetic can produce.
+ */
+#ifndef PGVIGIL_AGENT_PROMQL_PRIVATE_H
+#define PGVIGIL_AGENT_PROMQL_PRIVATE_H
+
+#include <math.h>
+
+#include "pgvigil/promql/promql.h"
+
+/* ---- operators and aggregations: lexer.c has the words ---- */
+enum promql_op {
+    OP_ADD,
+    OP_SUB,
+    OP_MUL,
+    OP_DIV,
+    OP_MOD,
+    OP_POW,
+    OP_ATAN2,
+    OP_EQ,
+    OP_NE,
+    OP_LT,
+    OP_LE,
+    OP_GT,
+    OP_GE,
+    OP_AND,
+    OP_OR,
+    OP_UNLESS,
+    OP_RE, /* in matchers only */
+    OP_NRE
+};
+
+enum promql_aggr {
+    AGGR_SUM,
+    AGGR_AVG,
+    AGGR_MIN,
+    AGGR_MAX,
+    AGGR_COUNT,
+    AGGR_GROUP,
+    AGGR_STDDEV,
+    AGGR_STDVAR,
+    AGGR_TOPK,
+    AGGR_BOTTOMK,
+    AGGR_QUANTILE,
+    AGGR_COUNT_VALUES
+};
+
+enum promql_keyword {
+    WORD_OFFSET,
+    WORD_BY,
+    WORD_WITHOUT,
+    WORD_ON,
+    WORD_IGNORING,
+    WORD_GROUP_LEFT,
+    WORD_GROUP_RIGHT,
+    WORD_BOOL,
+    WORD_START,
+    WORD_END
+};
+
+static inline bool op_is_comparison(enum promql_op op)
+{
+    return op >= OP_EQ && op <= OP_GE;
+}
+
+static inline bool op_is_set(enum promql_op op)
+{
+    return op == OP_AND || op == OP_OR || op == OP_UNLESS;
+}
+
+/* ---- lexer.c ---- */
+enum token_type {
+    TOK_EOF,
+    TOK_ERROR, /* text in the lexer's `error` */
+    TOK_NUMBER,
+    TOK_DURATION,
+    TOK_STRING,
+    TOK_IDENT,
+    TOK_METRIC_IDENT, /* with a colon */
+    TOK_OP,           /* id: enum promql_op */
+    TOK_AGGR,         /* id: enum promql_aggr */
+    TOK_KEYWORD,      /* id: enum promql_keyword */
+    TOK_PUNCT         /* id: the character */
+};
+
+struct token {
+    enum token_type type;
+    int id;
+    bool is_word;    /* spelled with letters: may be a label name */
+    bool is_name;    /* may be a metric name */
+    size_t pos, len; /* in the expression's text */
+};
+
+struct lexer {
+    const char *text;
+    size_t len, pos;
+    int parens;
+    bool in_braces, in_brackets, seen_colon;
+    char error[ERR_TEXT_MAX];
+};
+
+void lexer_init(struct lexer *lexer, const char *text);
+void lexer_next(struct lexer *lexer, struct token *token);
+/* As Prometheus names a token in its errors: `identifier "x"`, `<op:+>`, `end of input`. */
+void token_describe(const char *text, const struct token *token, char *out, size_t n);
+const char *op_name(enum promql_op op);
+
+/* ---- literals.c ---- */
+bool literal_number(const char *s, size_t n, double *out);
+bool literal_duration(const char *s, size_t n, int64_t *ms);
+/* Copies a quoted literal without its quotes and with escapes resolved; NULL with a text in why. */
+char *literal_string(struct arena *arena, const char *s, size_t n, char *why, size_t why_n);
+
+/* ---- regex.c ---- */
+struct regex;
+struct regex *regex_create(const char *pattern, struct err *err) MUST_CHECK;
+void regex_destroy(struct regex **regex);
+bool regex_match(const void *regex, const char *text);
+/* How often a match was given up over a limit: a rule must not miss a series in silence. */
+unsigned regex_failures(const struct regex *regex);
+enum regex_outcome { REGEX_NO_MATCH, REGEX_MATCH, REGEX_GAVE_UP };
+/* If text matches: appends the template with $1, ${name}, $$ filled in. */
+enum regex_outcome regex_expand(const struct regex *regex, const char *text, const char *template,
+                                struct buf *out);
+
+/* ---- the tree ---- */
+enum node_kind {
+    NODE_NUMBER,
+    NODE_STRING,
+    NODE_SELECTOR, /* a range selector when range_ms > 0 */
+    NODE_SUBQUERY,
+    NODE_UNARY,
+    NODE_BINARY,
+    NODE_AGGREGATE,
+    NODE_CALL
+};
+
+enum at_kind { AT_NONE, AT_TIME, AT_START, AT_END };
+
+/* Where a selector or subquery looks: offset is applied after @. */
+struct modifiers {
+    enum at_kind at;
+    bool has_offset;
+    int64_t at_ms, offset_ms;
+};
+
+struct label_list {
+    const char **names;
+    size_t n;
+};
+
+enum match_card { CARD_ONE_TO_ONE, CARD_MANY_TO_ONE, CARD_ONE_TO_MANY };
+
+struct matching {
+    bool given, on;
+    enum match_card card;
+    struct label_list labels;
+    struct label_list include;
+};
+
+struct function;
+
+struct node {
+    enum node_kind kind;
+    enum promql_type type;
+    bool parens; /* stood in parentheses: no modifier may follow */
+    size_t pos;
+    struct node *up; /* the binary node whose left side this is */
+    union {
+        double number;
+        const char *string;
+        struct {
+            const char *name; /* NULL without one before the brace */
+            struct matcher *matchers;
+            size_t matcher_count;
+            int64_t range_ms;
+            struct modifiers mods;
+            struct node *next; /* list of all selectors of the expression */
+        } selector;
+        struct {
+            struct node *child;
+            int64_t range_ms, step_ms; /* step 0 = the default */
+            struct modifiers mods;
+        } subquery;
+        struct {
+            enum promql_op op;
+            struct node *child;
+        } unary;
+        struct {
+            enum promql_op op;
+            bool is_bool;
+            size_t op_pos;
+            struct node *lhs, *rhs;
+            struct matching matching;
+        } binary;
+        struct {
+            enum promql_aggr op;
+            bool without;
+            struct label_list labels;
+            struct node *param, *child;
+        } aggregate;
+        struct {
+            const struct function *fn;
+            struct node **args;
+            size_t n;
+            struct regex *regex; /* label_replace: NULL if it does not compile */
+        } call;
+    };
+};
+
+struct regex_link {
+    struct regex *regex;
+    struct regex_link *next;
+};
+
+struct promql_expr {
+    struct arena *arena;
+    struct node *root;
+    struct node *selectors;
+    struct regex_link *regexes;
+};
+
+/* ---- parser.c, parse_selector.c ---- */
+struct parser {
+    struct promql_expr *expr;
+    struct lexer lexer;
+    struct token token;
+    struct promql_error *err; /* a syntax error ends parsing */
+    struct promql_error type_err;
+    bool type_failed; /* the first type error is told if the syntax is right */
+    int depth;
+};
+
+void parser_advance(struct parser *p);
+bool parser_at_punct(const struct parser *p, char c);
+bool parser_at_keyword(const struct parser *p, enum promql_keyword word);
+/* All three set the error and return false, so that `return parser_fail(...)` reads well. */
+bool parser_fail(struct parser *p, size_t pos, const char *fmt, ...) PRINTF_LIKE(3, 4);
+bool parser_unexpected(struct parser *p, const char *context, const char *expected);
+bool parser_expect(struct parser *p, char c, const char *context, const char *expected);
+void parser_type_error(struct parser *p, size_t pos, const char *fmt, ...) PRINTF_LIKE(3, 4);
+char *parser_token_text(struct parser *p);
+char *parser_string(struct parser *p);
+struct node *node_create(struct parser *p, enum node_kind kind, size_t pos);
+struct regex *parser_keep_regex(struct parser *p, struct regex *regex);
+void *parser_grow(struct parser *p, void *array, size_t n, size_t size);
+
+/* The token is a metric name or `{`; leaves the parser behind the selector. */
+struct node *parse_selector(struct parser *p, const char *name, size_t pos);
+/* Ranges, subqueries, offset and @ behind a node. */
+struct node *parse_postfix(struct parser *p, struct node *node);
+
+/* ---- types.c: checks a node whose children are checked ---- */
+void check_node(struct parser *p, struct node *node);
+
+/* ---- labelset.c: keys made of some labels ---- */
+struct key_spec {
+    bool only;      /* the listed labels only; else all but these */
+    bool keep_name; /* with !only: the metric name is part of the key */
+    struct label_list labels;
+};
+
+uint64_t key_hash(const struct key_spec *spec, const struct labels *ls);
+bool key_equal(const struct key_spec *spec, const struct labels *a, const struct labels *b);
+struct labels key_labels(struct arena *arena, const struct key_spec *spec, const struct labels *ls);
+/* A copy with name set to value, or without it if value is empty. Strings are borrowed. */
+struct labels labels_with(struct arena *arena, const struct labels *ls, const char *name,
+                          const char *value);
+
+/* Groups label sets by key; group numbers are given in the order of first appearance. */
+struct key_index {
+    struct key_spec spec;
+    uint32_t *slots;
+    size_t slot_count;
+    const struct labels **labels; /* by group: the first label set */
+    uint64_t *hashes;
+    size_t n;
+};
+#define KEY_NONE SIZE_MAX
+
+struct eval;
+bool key_index_init(struct eval *ev, struct key_index *index, const struct key_spec *spec,
+                    size_t max_keys);
+size_t key_index_add(struct key_index *index, const struct labels *ls);
+size_t key_index_find(const struct key_index *index, const struct labels *ls);
+
+/* ---- evaluation ---- */
+/* Evaluation times start + i * step, i < n. */
+struct grid {
+    int64_t start, step;
+    size_t n;
+};
+
+static inline int64_t grid_time(const struct grid *grid, size_t i)
+{
+    return grid->start + (int64_t)i * grid->step;
+}
+
+struct row {
+    struct labels labels;
+    bool drop_name; /* the metric name goes at the end of the query, not before */
+    double *v;      /* one per step; see is_absent */
+};
+
+struct value {
+    enum promql_type type; /* never PROMQL_MATRIX: range vectors are struct ranges */
+    bool ordered;          /* rows are in an order that the query asked for */
+    struct row *rows;
+    size_t n;
+    double *scalar;
+    const char *string;
+};
+
+static inline double absent(void)
+{
+    uint64_t bits = STALE_NAN_BITS;
+    double v;
+
+    memcpy(&v, &bits, sizeof(v));
+    return v;
+}
+
+static inline bool is_absent(double v)
+{
+    uint64_t bits;
+
+    memcpy(&bits, &v, sizeof(bits));
+    return bits == STALE_NAN_BITS;
+}
+
+struct eval {
+    struct reader *reader;
+    struct arena *arena;
+    struct err *err;
+    size_t samples_left;
+    int64_t lookback_ms;
+    int64_t start, end; /* of the query, for @ start() and @ end() */
+    bool (*cancelled)(void *arg);
+    void *arg;
+};
+
+#define SUBQUERY_STEP_MS 60000
+/* Times and durations beyond it are refused, so that sums of a few of them cannot overflow. */
+#define TIME_MAX_MS (INT64_C(1) << 60)
+
+bool eval_node(struct eval *ev, const struct node *node, const struct grid *grid,
+               struct value *out);
+bool eval_scalar(struct eval *ev, const struct node *node, const struct grid *grid, double **out);
+/* Charges n samples to the budget; with it the deadline and the arena's budget are looked at. */
+bool eval_charge(struct eval *ev, size_t n);
+bool eval_cancelled(struct eval *ev);
+/* A row of the grid's width, all absent; NULL over a limit. */
+double *eval_row(struct eval *ev, const struct grid *grid);
+void *eval_array(struct eval *ev, size_t count, size_t size);
+/* False with an error if two rows of the same labels have a value at the same step. */
+bool eval_check_unique(struct eval *ev, const struct value *value, const struct grid *grid,
+                       const char *text);
+/* Drops the rows that are absent at every step. */
+void value_prune(struct value *value, const struct grid *grid);
+
+void value_sort(struct value *value, int (*compare)(const void *a, const void *b));
+
+/* By key: where any of the rows of that key has a value. The rows themselves are not changed. */
+struct covers {
+    double **v; /* NULL: no row of this key */
+    bool *is_copy;
+};
+
+bool covers_init(struct eval *ev, struct covers *covers, size_t n);
+/*
+ * Adds row r; overlaps is set if a row of the key has a value at the same step already, looking
+ * only where `where` has one (NULL = everywhere).
+ */
+bool covers_add(struct eval *ev, struct covers *covers, size_t key, const struct value *rows,
+                size_t r, const struct grid *grid, const double *where, bool *overlaps);
+
+/* selectors.c */
+struct range_row {
+    struct labels labels;
+    bool drop_name;
+    struct point *points;
+    size_t n;
+};
+
+struct ranges {
+    struct range_row *rows;
+    size_t n;
+    int64_t range_ms, offset_ms;
+    bool pinned; /* by @ */
+    int64_t pinned_ms;
+};
+
+bool eval_selector(struct eval *ev, const struct node *node, const struct grid *grid,
+                   bool want_times, struct value *out);
+bool eval_ranges(struct eval *ev, const struct node *node, const struct grid *grid,
+                 struct ranges *out);
+/* The window of a row at evaluation time t: points with start < t <= end. */
+static inline int64_t ranges_window_end(const struct ranges *ranges, int64_t t)
+{
+    return (ranges->pinned ? ranges->pinned_ms : t) - ranges->offset_ms;
+}
+
+/* binary.c, matching.c, aggregate.c */
+bool eval_binary(struct eval *ev, const struct node *node, const struct grid *grid,
+                 struct value *out);
+double op_apply(enum promql_op op, double a, double b);
+bool op_compare(enum promql_op op, double a, double b);
+/* Both operands are vectors; they may be changed in place. */
+bool eval_set_op(struct eval *ev, const struct node *node, const struct grid *grid,
+                 struct value *sides, struct value *out);
+bool eval_match(struct eval *ev, const struct node *node, const struct grid *grid,
+                struct value *sides, struct value *out);
+bool eval_aggregate(struct eval *ev, const struct node *node, const struct grid *grid,
+                    struct value *out);
+
+/* ---- functions ---- */
+#define FN_ARGS_MAX   5
+#define FN_ANY_NUMBER 100
+
+struct window {
+    const struct point *points;
+    size_t n;           /* at least 1 */
+    int64_t start, end; /* edges */
+    int64_t t;          /* evaluation time */
+    const double *args; /* the scalar arguments, in order */
+    double *scratch;    /* room for n values */
+};
+
+struct utc_time;
+
+/* Exactly one of the implementations is set. map and range may return absent(). */
+struct function {
+    const char *name;
+    enum promql_type result;
+    bool drops_name;
+    uint8_t required, optional; /* arguments; optional FN_ANY_NUMBER repeats the last type */
+    enum promql_type args[FN_ARGS_MAX];
+    double (*math)(double v); /* often the C library's own */
+    /* v is a sample of the vector argument, args the scalar ones; those left out are 1. */
+    double (*map)(double v, const double *args);
+    double (*calendar)(const struct utc_time *t);
+    double (*range)(const struct window *w);
+    bool (*eval)(struct eval *ev, const struct node *node, const struct grid *grid,
+                 struct value *out);
+};
+
+const struct function *function_find(const char *name);
+bool eval_call(struct eval *ev, const struct node *node, const struct grid *grid,
+               struct value *out);
+
+/* range_functions.c */
+double range_rate(const struct window *w);
+double range_increase(const struct window *w);
+double range_delta(const struct window *w);
+double range_irate(const struct window *w);
+double range_idelta(const struct window *w);
+double range_min(const struct window *w);
+double range_max(const struct window *w);
+double range_avg(const struct window *w);
+double range_sum(const struct window *w);
+double range_count(const struct window *w);
+double range_first(const struct window *w);
+double range_last(const struct window *w);
+double range_present(const struct window *w);
+double range_stddev(const struct window *w);
+double range_stdvar(const struct window *w);
+double range_quantile(const struct window *w);
+double range_changes(const struct window *w);
+double range_resets(const struct window *w);
+double range_deriv(const struct window *w);
+double range_predict_linear(const struct window *w);
+
+/* label_functions.c, histogram.c */
+bool fn_label_replace(struct eval *ev, const struct node *node, const struct grid *grid,
+                      struct value *out);
+bool fn_label_join(struct eval *ev, const struct node *node, const struct grid *grid,
+                   struct value *out);
+bool fn_histogram_fraction(struct eval *ev, const struct node *node, const struct grid *grid,
+                           struct value *out);
+bool fn_histogram_quantile(struct eval *ev, const struct node *node, const struct grid *grid,
+                           struct value *out);
+
+/* numeric.c: running sums shared by aggregations and *_over_time */
+struct running {
+    double n;
+    double sum, carry; /* Kahan-Neumaier; sum of squares for the variance */
+    double mean, mean_carry;
+    bool by_mean; /* the sum has overflowed: average of averages from then on */
+};
+
+void kahan_add(double v, double *sum, double *carry);
+void running_sum(struct running *r, double v);
+void running_avg(struct running *r, double v);
+void running_variance(struct running *r, double v);
+void running_min(struct running *r, double v);
+void running_max(struct running *r, double v);
+double running_sum_result(const struct running *r);
+double running_avg_result(const struct running *r);
+double running_variance_result(const struct running *r);
+/* Sorts the values in place. */
+double quantile_of(double q, double *values, size_t n);
+
+#endif
