@@ -4,7 +4,14 @@
 
 B ?= build
 SAN ?= 0
-CC ?= gcc
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+V ?= 0
+ifeq ($(V),0)
+Q := @
+say = @echo "  $(1)"
+endif
 PREFIX ?= /usr/local
 DESTDIR ?=
 PYTHON ?= /usr/bin/python3
@@ -63,26 +70,28 @@ DEPS_FILES := $(foreach f,$(FOLDERS),$(patsubst %.o,%.d,$(call objs,$(f)))) $(B)
 
 $(B)/obj/%.o: agent/%.c Makefile
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -MMD -MP -c $< -o $@
+	$(call say,CC $<)
+	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c $< -o $@
 
 # Assets of the page become C strings.
 $(B)/gen/%_css.h: agent/serve/web/%.css
 	@mkdir -p $(@D)
-	sed -e 's/\\/\\\\/g' -e 's/"/\\"/g' -e 's/^/"/' -e 's/$$/\\n"/' $< > $@
+	$(Q)sed -e 's/\\/\\\\/g' -e 's/"/\\"/g' -e 's/^/"/' -e 's/$$/\\n"/' $< > $@
 $(B)/obj/serve/page.o: $(B)/gen/style_css.h
 
 define folder_rules
 $(B)/lib/$(1).a: $$(call objs,$(1))
 	@mkdir -p $$(@D)
 	@rm -f $$@
-	ar rcsD $$@ $$^
+	$$(Q)ar rcsD $$@ $$^
 endef
 $(foreach f,$(FOLDERS),$(eval $(call folder_rules,$(f))))
 
 ARCHIVES := $(foreach f,$(FOLDERS),$(B)/lib/$(f).a)
 
 $(B)/pgvigil: $(B)/obj/main.o $(B)/obj/app.o $(B)/obj/app_self.o $(B)/obj/app_once.o $(ARCHIVES)
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+	$(call say,LD $@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 
 all: $(B)/pgvigil
 
@@ -92,7 +101,8 @@ define unit_rules
 UNIT_$(1) := $$(patsubst tests/unit/%.c,$(B)/tests/%,$$(wildcard tests/unit/$(1)/test_*.c))
 $$(UNIT_$(1)): $(B)/tests/%: tests/unit/%.c $(B)/lib/$(1).a $(foreach l,$(call lower,$(1)),$(B)/lib/$(l).a) $$(wildcard tests/unit/$(1)/*.h) $$(wildcard tests/unit/*.h)
 	@mkdir -p $$(@D)
-	$$(CC) $$(ALL_CFLAGS) -Itests/unit -Wno-missing-prototypes -MMD -MP $$(ALL_LDFLAGS) -o $$@ $$< $(B)/lib/$(1).a \
+	$$(call say,TEST $$<)
+	$$(Q)$$(CC) $$(ALL_CFLAGS) -Itests/unit -Wno-missing-prototypes -MMD -MP $$(ALL_LDFLAGS) -o $$@ $$< $(B)/lib/$(1).a \
 		$(foreach l,$(call lower,$(1)),$(B)/lib/$(l).a) $$(LIBS) -lcmocka
 DEPS_FILES += $$(addsuffix .d,$$(UNIT_$(1)))
 .PHONY: unit-$(1)
