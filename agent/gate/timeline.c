@@ -38,7 +38,7 @@
 #include "pgvigil/base/str.h"
 
 #define ENTRIES_FIRST   64
-#define ENTRIES_MAX     16384 /* x 48 bytes: 768 KiB; 2 h at 1 s and 22 h at 10 s are 15,120 */
+#define ENTRIES_MAX     20480 /* x 48 bytes: 960 KiB; 2 h at 1 s and 22 h at 10 s are 15,120 */
 #define FULL_MS         INT64_C(7200000)
 #define FULL_CROWDED_MS INT64_C(600000) /* when polled so often that 2 h would not fit */
 #define KEEP_MS         INT64_C(86400000)
@@ -145,7 +145,7 @@ static void make_room(struct timeline *tl, mono_ms now)
     if (tl->cap > 0 && tl->count <= enough)
         return;
     if (tl->cap < ENTRIES_MAX) {
-        tl->cap = tl->cap == 0 ? ENTRIES_FIRST : tl->cap * 2;
+        tl->cap = tl->cap == 0 ? ENTRIES_FIRST : size_min(tl->cap * 2, ENTRIES_MAX);
         tl->entries = mem_realloc_array(tl->entries, tl->cap, sizeof(*tl->entries));
         return;
     }
