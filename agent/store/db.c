@@ -17,7 +17,6 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-#include "pgvigil/base/buf.h"
 #include "pgvigil/base/str.h"
 #include "sql.h"
 

@@ -105,16 +105,21 @@ bool sql_set_aside(const char *path, wall_ms now, char *moved, size_t n, struct 
     return true;
 }
 
-void owner_start(struct owner *o, const char *name, void *(*fn)(void *), void *arg)
+void owner_init(struct owner *o)
 {
     pthread_condattr_t attr;
-    sigset_t all, before;
 
     pthread_mutex_init(&o->lock, NULL);
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_cond_init(&o->changed, &attr);
     pthread_condattr_destroy(&attr);
+}
+
+void owner_start(struct owner *o, const char *name, void *(*fn)(void *), void *arg)
+{
+    sigset_t all, before;
+
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     int rc = pthread_create(&o->id, NULL, fn, arg);

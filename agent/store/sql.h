@@ -43,6 +43,7 @@ struct owner {
     bool closing, ended;
 };
 
+void owner_init(struct owner *o);
 /* Starts fn(arg) with all signals blocked; fn calls owner_end() last. */
 void owner_start(struct owner *o, const char *name, void *(*fn)(void *), void *arg);
 /* Waits with the lock held until wake-up or timeout; real time, not the fakeable clock. */
