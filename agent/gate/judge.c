@@ -96,6 +96,7 @@ void judge_destroy(struct judge **judge)
     if (*judge == NULL)
         return;
     timeline_destroy(&(*judge)->ring);
+    judge_drop_restored(*judge);
     mem_free((*judge)->nodes);
     MEM_FREE_NULL(judge);
 }
@@ -154,31 +155,40 @@ static void restore_node(struct judge *j, struct judge_node *n, const struct gat
         j->primary = (int)(n - j->nodes);
 }
 
-static void restore_ring(struct judge *j, const struct gate_image *image, struct now now)
+/* From the future: the wall clock was set back, so no age in it can be trusted. */
+static bool is_usable_ring(const struct timeline *ring, mono_ms now)
 {
-    const struct gate_image_timeline *best = NULL;
-    for (size_t i = 0; i < image->timeline_count; i++) {
-        const struct gate_image_timeline *t = &image->timelines[i];
-        if (t->count > 0 && (best == NULL || t->entries[t->count - 1].t_after.ms >
-                                                 best->entries[best->count - 1].t_after.ms))
-            best = t;
-    }
-    if (best == NULL)
-        return;
-    struct timeline *ring = timeline_create(best->system_id, best->timeline);
     struct timeline_entry newest;
-    timeline_restore(ring, best->entries, best->count,
-                     image->same_boot ? 0 : now.mono.ms - now.wall.ms);
-    /* From the future: the wall clock was set back, so no age of it can be trusted. */
-    if (!timeline_newest(ring, &newest) || newest.t_after.ms > now.mono.ms ||
-        newest.t_before.ms > now.mono.ms) {
+    return timeline_newest(ring, &newest) && newest.t_after.ms <= now.ms &&
+           newest.t_before.ms <= now.ms;
+}
+
+/* Of a system that is there already only the newer timeline is kept. */
+static void keep_ring(struct judge *j, struct timeline *ring)
+{
+    size_t at = 0;
+    while (at < j->restored_count &&
+           timeline_system_id(j->restored[at]) != timeline_system_id(ring))
+        at++;
+    bool is_new = at == j->restored_count && at < RESTORED_MAX;
+    bool is_newer = at < j->restored_count && timeline_tli(j->restored[at]) < timeline_tli(ring);
+    if (!is_new && !is_newer) {
         timeline_destroy(&ring);
         return;
     }
-    timeline_destroy(&j->ring);
-    j->ring = ring;
-    j->system_id = best->system_id;
-    j->tli = best->timeline;
+    j->restored_count += is_new;
+    timeline_destroy(&j->restored[at]);
+    j->restored[at] = ring;
+}
+
+static void restore_ring(struct judge *j, const struct gate_image_timeline *saved, mono_ms now)
+{
+    struct timeline *ring = timeline_create(saved->system_id, saved->timeline);
+    timeline_restore(ring, saved->entries, saved->count, 0);
+    if (is_usable_ring(ring, now))
+        keep_ring(j, ring);
+    else
+        timeline_destroy(&ring);
 }
 
 void judge_restore(struct judge *j, const struct gate_image *image, struct now now)
@@ -189,7 +199,8 @@ void judge_restore(struct judge *j, const struct gate_image *image, struct now n
         if (at >= 0)
             restore_node(j, &j->nodes[at], saved, now);
     }
-    restore_ring(j, image, now);
+    for (size_t i = 0; i < image->timeline_count; i++)
+        restore_ring(j, &image->timelines[i], now.mono);
     judge_publish(j, now, true);
 }
 

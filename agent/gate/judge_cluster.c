@@ -54,6 +54,27 @@ static void look_system(struct judge *j)
     }
 }
 
+void judge_drop_restored(struct judge *j)
+{
+    for (size_t i = 0; i < j->restored_count; i++)
+        timeline_destroy(&j->restored[i]);
+    j->restored_count = 0;
+}
+
+static void adopt_restored(struct judge *j)
+{
+    if (j->system_id == 0 || j->restored_count == 0)
+        return;
+    for (size_t i = 0; i < j->restored_count; i++) {
+        if (timeline_system_id(j->restored[i]) != j->system_id || j->ring != NULL)
+            continue;
+        j->ring = j->restored[i];
+        j->restored[i] = NULL;
+        j->tli = timeline_tli(j->ring);
+    }
+    judge_drop_restored(j);
+}
+
 static void look_timeline(struct judge *j)
 {
     for (size_t i = 0; i < j->node_count; i++) {
@@ -232,6 +253,7 @@ void judge_look(struct judge *j, struct now now)
         take_role(j, &j->nodes[i], now);
     look_contact(j, now.mono);
     look_system(j);
+    adopt_restored(j);
     look_timeline(j);
     look_primary(j, now.mono);
     look_sight(j);

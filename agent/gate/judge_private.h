@@ -14,6 +14,8 @@
 #include "pgvigil/gate/judge.h"
 
 #define FROM_ANY_NODE 255
+/* The last run's rings carry no cluster's name: with more systems than this they are left out. */
+#define RESTORED_MAX 8
 
 /* States of nodes (those of enum fresh_state) and, after them, of the cluster's reads. */
 enum judge_state {
@@ -146,6 +148,7 @@ struct judge {
 /* ---- judge_cluster.c ---- */
 /* Who is who at this tick: identity, primary, ring, blindness, sight. */
 void judge_look(struct judge *j, struct now now);
+void judge_drop_restored(struct judge *j);
 /* The event to apply instead of one that would take a replica out against the half rule. */
 enum judge_event judge_half_rule(const struct judge *j, const struct judge_node *n,
                                  enum judge_event event);

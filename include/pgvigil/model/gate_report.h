@@ -86,7 +86,7 @@ struct gate_report {
 struct gate_image_timeline {
     uint64_t system_id;
     uint32_t timeline;
-    struct timeline_entry *entries; /* times as stored */
+    struct timeline_entry *entries; /* oldest first, on this boot's clock */
     size_t count;
 };
 
@@ -95,8 +95,8 @@ struct gate_image {
     size_t node_count;
     struct gate_image_timeline *timelines;
     size_t timeline_count;
-    /* Boot id equal: entry times are of this boot's clock (mono). Else they are wall times (ms
-     * since 1970), which the judge brings to this boot's clock. */
+    /* Boot id equal: entry times are exact. Else they have been brought to this boot's clock by
+     * wall time, and lie before its start. */
     bool same_boot;
 };
 void gate_image_free(struct gate_image *image);
