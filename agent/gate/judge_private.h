@@ -133,6 +133,9 @@ struct judge {
     uint64_t system_id;
     uint32_t tli; /* highest ever seen */
     struct timeline *ring;
+    /* Of the last run, newest of each system, until it is known which system this cluster is. */
+    struct timeline *restored[RESTORED_MAX];
+    size_t restored_count;
     lsn_t fork;  /* where ring's timeline began, if seen; 0 = unknown */
     int primary; /* index, or -1 */
     bool primary_seen;
