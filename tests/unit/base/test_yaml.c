@@ -290,7 +290,7 @@ static void test_load(void **state)
 static void test_read_file(void **state)
 {
     static const char bytes[] = {'1', '2', '\0', '5', '6'};
-    const char *path = write_file("text", text_with_nul, 5);
+    const char *path = write_file("text", bytes, sizeof(bytes));
     char fifo[200];
     struct err err = {0};
     size_t len;
@@ -299,7 +299,8 @@ static void test_read_file(void **state)
     (void)state;
     text = yaml_read_file(path, 5, &len, &err);
     assert_int_equal(len, 5);
-    assert_memory_equal(text, text_with_nul, 6);
+    assert_memory_equal(text, bytes, sizeof(bytes));
+    assert_int_equal(text[5], 0);
     mem_free(text);
     assert_int_equal(err.kind, ERR_NONE);
     assert_null(yaml_read_file(path, 4, &len, &err));
