@@ -26,7 +26,7 @@ struct overview {
     struct cluster_verdict *clusters;
     size_t cluster_count;
     struct alert_list *alerts;
-    size_t firing, critical, down, unknown;
+    size_t firing, critical, down, unknown, out;
 };
 
 static void count(struct overview *o)
@@ -41,6 +41,7 @@ static void count(struct overview *o)
     for (size_t i = 0; i < o->node_count; i++) {
         o->down += !o->nodes[i].up;
         o->unknown += o->nodes[i].role == ROLE_UNKNOWN;
+        o->out += o->nodes[i].role == ROLE_REPLICA && o->nodes[i].read_config && !o->nodes[i].read;
     }
 }
 
@@ -60,10 +61,11 @@ static void add_verdict(struct buf *out, const struct overview *o, const struct 
         tone = "bad";
         buf_printf(&text, "Trouble: %zu critical alert%s, %zu of %zu nodes down.", o->critical,
                    o->critical == 1 ? "" : "s", o->down, o->node_count);
-    } else if (o->firing > 0 || o->unknown > 0) {
+    } else if (o->firing > 0 || o->unknown > 0 || o->out > 0) {
         tone = "warn";
-        buf_printf(&text, "Look: %zu alert%s firing, %zu of %zu nodes never seen.", o->firing,
-                   o->firing == 1 ? "" : "s", o->unknown, o->node_count);
+        buf_printf(&text,
+                   "Look: %zu alert%s firing, %zu of %zu nodes never seen, %zu out of reads.",
+                   o->firing, o->firing == 1 ? "" : "s", o->unknown, o->node_count, o->out);
     } else {
         buf_printf(&text, "All %zu nodes answer and nothing fires.", o->node_count);
     }
