@@ -453,6 +453,7 @@ static void read_item(struct config_build *b, struct list *list, const struct ya
     }
     if (i == list->n)
         config_list_add(b, list, &at);
+    list->items[i].at = at;
     list->items[i].file_no = b->file_no;
     struct target target = {
         .table = list->table, .base = fields_of(list, i), .origins = list->items[i].origins};
