@@ -131,7 +131,7 @@ void log_write(enum log_level level, const char *fmt, ...)
     len = strlen(line);
     /* A cut line says so. */
     if (n > 0 && begin + (size_t)n >= sizeof(line) - 1)
-        memcpy(line + len - 3, "...", 3);
+        str_copy(line + len - 3, 4, "...");
     if (sink_fn) {
         sink_fn(level, line + begin, sink_arg);
     } else {

@@ -324,14 +324,15 @@ static void parser_error(struct build *b, const yaml_parser_t *parser, const cha
         stop(b, mark_at(text, size_min(parser->problem_offset, len)), problem);
         return;
     }
-    if (char_at(text, len, mark) == '\t')
+    if (char_at(text, len, mark) == '\t') {
         find(b, mark, "tabs are not allowed for indentation");
-    else if (parser->context && parser->context_mark.line != mark.line)
+    } else if (parser->context && parser->context_mark.line != mark.line) {
         diag_add(b->diag, b->doc->file_name, (int)mark.line + 1, (int)mark.column + 1,
                  "%s %s that begins on line %zu", problem, parser->context,
                  parser->context_mark.line + 1);
-    else
+    } else {
         find(b, mark, problem);
+    }
 }
 
 static void events_read(struct build *b, const char *text, size_t len)
