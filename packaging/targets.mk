@@ -35,17 +35,30 @@ LINT_FLAGS = -std=gnu11 -D_GNU_SOURCE -Iinclude -I$(B)/gen -Itests/unit
 # for uninitialised, which the compilers and clang-tidy check better.
 QUEUE_H = $(shell printf '\043include <sys/queue.h>' | $(CC) -M -x c - | tr ' ' '\n' | grep queue.h)
 
+# The parts are targets of their own: `make -k lint` shows all findings, `make lint-tidy` one kind.
+LINTS := lint-format lint-shell lint-layers lint-sizes lint-banned lint-cppcheck lint-tidy
+.PHONY: $(LINTS)
+
 lint:
 	@packaging/deps.sh build test lint
+	@$(MAKE) --no-print-directory $(LINTS)
+
+lint-format:
 	clang-format --dry-run -Werror $(C_FILES)
+
+lint-shell:
 	shellcheck $(SH_FILES)
-	$(PYTHON) tests/lint/layers.py
-	$(PYTHON) tests/lint/sizes.py
-	$(PYTHON) tests/lint/banned.py
+
+lint-layers lint-sizes lint-banned: lint-%:
+	$(PYTHON) tests/lint/$*.py
+
+lint-cppcheck:
 	cppcheck --quiet --error-exitcode=1 --inline-suppr --std=c11 --enable=warning,portability \
 		--suppress=missingIncludeSystem --suppress=uninitvar --include=$(QUEUE_H) \
 		-D_GNU_SOURCE -D__linux__ -Iinclude agent
-	printf '%s\n' $(TIDY_FILES) | xargs -n 4 -P 2 sh -c \
+
+lint-tidy:
+	@printf '%s\n' $(TIDY_FILES) | xargs -n 4 -P 2 sh -c \
 		'clang-tidy --quiet "$$@" -- $(LINT_FLAGS) $(shell pkg-config --cflags $(PACKAGES))' tidy
 
 # All C files under clang with our warnings as errors; nothing is linked.

@@ -100,7 +100,29 @@ def _nesting(body):
     return deepest
 
 
-_HEAD = re.compile(r"(\w+)\s*\(((?:[^()]|\([^()]*\))*)\)\s*(?:\w+(?:\([^()]*\))?\s*)*$")
+class _Head:
+    """Name and parameters of the function whose body begins at the end of `text`, or name None."""
+
+    def __init__(self, text):
+        self.name = self.parameters = None
+        close = text.rfind(")")
+        if close < 0 or "=" in text or not re.fullmatch(r"[\w\s]*", text[close + 1 :]):
+            return
+        depth, at = 0, close
+        while at >= 0:
+            depth += (text[at] == ")") - (text[at] == "(")
+            if depth == 0:
+                break
+            at -= 1
+        before = text[:at].rstrip()
+        name = re.search(r"\w+$", before)
+        if at < 0 or not name:
+            return
+        if name[0].startswith("__attribute"):
+            inner = _Head(before[: name.start()])
+            self.name, self.parameters = inner.name, inner.parameters
+        else:
+            self.name, self.parameters = name[0], text[at + 1 : close]
 
 
 def functions(text):
@@ -112,13 +134,13 @@ def functions(text):
         at = match.start()
         if match[0] == "{":
             if depth == 0:
-                head = _HEAD.search(plain[head_from:at])
+                head = _Head(plain[head_from:at])
                 start = at
             depth += 1
         elif match[0] == "}":
             depth -= 1
             if depth == 0:
-                if head and "=" not in plain[head_from : head_from + head.start()]:
+                if head.name:
                     found.append(_function(plain, head, head_from, start, at))
                 head_from = at + 1
         elif depth == 0:
@@ -130,7 +152,7 @@ def _function(plain, head, head_from, start, end):
     lead = len(plain[head_from:start]) - len(plain[head_from:start].lstrip())
     first = plain.count("\n", 0, head_from + lead) + 1
     last = plain.count("\n", 0, end) + 1
-    return Function(head[1], head[2], first, last, plain[start + 1 : end])
+    return Function(head.name, head.parameters, first, last, plain[start + 1 : end])
 
 
 def finish(what, findings, checked):
