@@ -134,14 +134,27 @@ static void files_fine(struct gate *gate)
         log_info("health files are published again");
 }
 
-static bool put_or_remove(struct gate *gate, const char *name, bool healthy,
-                          const struct verdict *v, struct now until, struct err *err)
+static bool put_read(struct gate *gate, const struct gate_node *node, bool healthy,
+                     struct now until, struct err *err)
 {
+    const struct verdict *v = verdict_of(node);
     if (!healthy)
-        return files_remove(gate->files, name, err);
+        return files_remove(gate->files, node->read_file, err);
     struct files_line line = {
         .weight = v->weight, .lag_ms = v->lag_ms, .until = until.wall, .reason = v->reason};
-    return files_put(gate->files, name, &line, until.mono, err);
+    return files_put(gate->files, node->read_file, &line, until.mono, err);
+}
+
+/* Weight and lag of a verdict are those of reads; who takes writes takes all and lags behind
+ * nobody. */
+static bool put_write(struct gate *gate, const struct gate_node *node, bool healthy,
+                      struct now until, struct err *err)
+{
+    if (!healthy)
+        return files_remove(gate->files, node->write_file, err);
+    struct files_line line = {
+        .weight = 100, .lag_ms = 0, .until = until.wall, .reason = verdict_of(node)->reason};
+    return files_put(gate->files, node->write_file, &line, until.mono, err);
 }
 
 static void open_again(struct gate *gate, mono_ms now)
@@ -178,8 +191,8 @@ static void publish_files(struct gate *gate, struct now now, int64_t lease_ms, b
         const struct gate_node *node = gate->nodes[i];
         const struct verdict *v = verdict_of(node);
         bool write = v->write && gate->config->gate.write;
-        ok &= put_or_remove(gate, node->read_file, v->read && !none, v, until, &err);
-        ok &= put_or_remove(gate, node->write_file, write && !none, v, until, &err);
+        ok &= put_read(gate, node, v->read && !none, until, &err);
+        ok &= put_write(gate, node, write && !none, until, &err);
     }
     if (ok)
         files_fine(gate);
@@ -239,8 +252,12 @@ static void publish_board(struct gate *gate, struct now now)
 
 void gate_publish(struct gate *gate, struct now now)
 {
-    publish_board(gate, now);
-    publish_files(gate, now, gate->config->gate.lease_ms, gate->config->gate.dry_run);
+    bool quiet = gate->quiet_ticks > 0;
+    if (quiet)
+        gate->quiet_ticks--;
+    else
+        publish_board(gate, now);
+    publish_files(gate, now, gate->config->gate.lease_ms, quiet || gate->config->gate.dry_run);
     if (gate->last_answer_ns)
         hist_observe_ns(&gate->publish, clock_stage_ns() - gate->last_answer_ns);
     report_verdicts(gate, now.wall);

@@ -15,6 +15,12 @@
 #define DECIDE_AFTER_MS 500
 /* More than this many intervals between two ticks: the agent stood still (stopped, suspended). */
 #define GAP_INTERVALS 3
+/*
+ * After standing still for longer than the lease everything that was published has run out, and
+ * what the judge holds is old: this many ticks, the first included, must have new answers before
+ * it counts again.
+ */
+#define QUIET_TICKS 2
 
 /* Both waits shrink with short intervals, so that a tick is over before the next one. */
 static int64_t primaries_after(const struct gate *gate)
@@ -43,16 +49,32 @@ static void ask(struct gate *gate, bool primaries)
     }
 }
 
+/* Asked at the start of a tick and before each decision: we can be stopped at any point of it. */
+static void look_for_gap(struct gate *gate, mono_ms now)
+{
+    if (!mono_is_set(gate->ticked_at))
+        return;
+    int64_t since = mono_diff(now, gate->ticked_at);
+    if (since <= GAP_INTERVALS * gate->config->intervals.replication_ms)
+        return;
+    gate->gap = true;
+    if (since > gate->config->gate.lease_ms)
+        gate->quiet_ticks = QUIET_TICKS;
+    gate->ticked_at = now; /* one gap is seen once */
+}
+
 static void decide(struct gate *gate)
 {
     loop_timer_stop(gate->step_timer);
     gate_abandon_tick(gate);
     /* Read anew: not before the end of the answers. */
     struct now now = clock_read();
+    look_for_gap(gate, now.mono);
     for (size_t i = 0; i < gate->cluster_count; i++)
         judge_tick(gate->clusters[i]->judge, now, gate->gap);
     for (size_t i = 0; i < gate->node_count; i++)
         gate->nodes[i]->failure_counted = false;
+    gate->gap = false;
     gate_publish(gate, now);
     lease_check_guardian(gate->page, now.mono);
 }
@@ -65,20 +87,18 @@ static void ask_primaries(struct gate *gate)
         decide(gate);
         return;
     }
-    int64_t spent = mono_diff(loop_now(gate->loop).mono, gate->tick_at);
+    int64_t spent = mono_diff(loop_now(gate->loop).mono, gate->ticked_at);
     loop_timer_start(gate->step_timer, i64_max(decide_after(gate) - spent, 1));
 }
 
 void gate_tick(struct gate *gate)
 {
     mono_ms now = loop_now(gate->loop).mono;
-    /* Only a loop that was held up gets here with a tick still open. */
+    look_for_gap(gate, now);
+    /* Only a loop that stood still or was held up gets here with a tick still open. */
     if (gate->phase != GATE_RESTING)
         decide(gate);
-    gate->gap =
-        mono_is_set(gate->ticked_at) &&
-        mono_diff(now, gate->ticked_at) > GAP_INTERVALS * gate->config->intervals.replication_ms;
-    gate->ticked_at = gate->tick_at = now;
+    gate->ticked_at = now;
     gate->last_answer_ns = 0;
     gate->phase = GATE_REPLICAS;
     ask(gate, false);

@@ -144,9 +144,9 @@ static void test_put_and_remove(void **state)
 
 static void test_bad_names(void **state)
 {
-    static const char *const names[] = {"", ".hidden", "../up", "a/b",
-                                        "0123456789012345678901234567890123456789"
-                                        "0123456789012345678901234567890123456789"};
+    static const char too_long[] = "0123456789012345678901234567890123456789"
+                                   "0123456789012345678901234567890123456789";
+    static const char *const names[] = {"", ".hidden", "../up", "a/b", too_long};
     const struct fixture *f = *state;
     struct files *files = open_ok(f, NULL, 0);
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {

@@ -457,8 +457,11 @@ static void test_frozen_and_continued(void **state)
     assert_int_equal(waitpid(agent, &status, WUNTRACED), agent);
     assert_true(WIFSTOPPED(status));
     assert_true(WAIT_FOR(!scratch_has(f->health, "pg1.read"), 2000 + 1500));
+    int64_t continued_at = clock_read().mono.ms;
     kill(agent, SIGCONT);
     assert_true(WAIT_FOR(scratch_has(f->health, "pg1.read"), 3 * 100 + 500));
+    /* Its lease had run out: two ticks must look first. */
+    assert_true(clock_read().mono.ms - continued_at >= 90);
     kill(agent, SIGKILL);
     assert_int_equal(waitpid(agent, &status, 0), agent);
     /* Not by its own exit: it had seen no flip. */
