@@ -29,6 +29,13 @@ def place(path):
     return (inner[0], False) if len(inner) > 1 else (None, False)
 
 
+def is_beside(path, name):
+    """A private header of the same folder, or one that the build makes from its assets in web/."""
+    folder = os.path.join(csource.REPO, os.path.dirname(path))
+    asset = os.path.join(folder, "web", re.sub(r"_(\w+)\.h$", r".\1", name))
+    return os.path.exists(os.path.join(folder, name)) or os.path.exists(asset)
+
+
 def check_includes(path, layers):
     folder, is_test = place(path)
     if folder and folder not in layers:
@@ -39,7 +46,7 @@ def check_includes(path, layers):
     for match in _INCLUDE.finditer(text):
         where = f"{path}:{text.count(chr(10), 0, match.start()) + 1}"
         quote, name = match.groups()
-        if name.endswith(".c"):
+        if name.endswith(".c") and not is_test:
             findings.append(f"{where}: includes a source file '{name}'")
         elif name.startswith("pgvigil/"):
             target = name.split("/")[1] if name.count("/") > 1 else None
@@ -54,9 +61,7 @@ def check_includes(path, layers):
             if quote != '"':
                 findings.append(f"{where}: own header '{name}' in angle brackets")
         elif quote == '"' and not is_test:
-            if os.path.dirname(name) or not os.path.exists(
-                os.path.join(csource.REPO, os.path.dirname(path), name)
-            ):
+            if os.path.dirname(name) or not is_beside(path, name):
                 findings.append(f"{where}: '{name}' is not a header of its own folder")
     return findings
 
