@@ -82,7 +82,7 @@ static void copy_common(struct batch_builder *builder, const char *const *common
     size_t n = 0;
     struct buf *text = &builder->common_text;
     buf_clear(text);
-    for (; common[n] != NULL && n < 2 * COMMON_MAX; n++) {
+    for (; n < 2 * COMMON_MAX && common[n] != NULL; n++) {
         offsets[n] = text->len;
         buf_add(text, common[n], strlen(common[n]) + 1);
     }

@@ -233,11 +233,12 @@ static struct config *config_load_files(const char *path, struct diag *diag)
     }
     /* The shipped file has everything commented out, and zero-config works with it too. */
     bool names_nodes = b.origins[config_row(config_table_top(), "nodes")].file != NULL;
-    if (diag->count == 0 && !names_nodes && !config_discover_here(&b) && b.pools.n == 0)
+    if (diag->count == 0 && !names_nodes && !config_discover_here(&b) && b.pools.n == 0) {
         diag_add(
             diag, path, 0, 0,
             "no 'nodes' and no 'pools', no PGHOST, PGPORT or PGSERVICE is set, and there is no "
             "PostgreSQL socket in /var/run/postgresql or /tmp");
+    }
     struct config *c = config_build_end(&b);
     free_all(&files);
     return c;

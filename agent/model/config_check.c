@@ -58,11 +58,12 @@ static void check_gate(struct config_build *b)
         config_complain(b, at, "'gate.max_lag' must be at least 'intervals.replication' (%s)",
                         interval);
     at = blame(b, "gate.lease", "intervals.replication");
-    if (at != NULL && c->gate.lease_ms < 2 * c->intervals.replication_ms)
+    if (at != NULL && c->gate.lease_ms < 2 * c->intervals.replication_ms) {
         config_complain(b, at,
                         "'gate.lease' must be at least twice 'intervals.replication' (%s), or the "
                         "files end between two probes",
                         interval);
+    }
     at = blame(b, "gate.probe_timeout", "gate.lease");
     if (at != NULL && c->gate.probe_timeout_ms >= c->gate.lease_ms)
         config_complain(b, at, "'gate.probe_timeout' must be less than 'gate.lease'");
@@ -83,11 +84,12 @@ static void node_lag(struct config_build *b, size_t i, struct config_node *node)
         node->max_lag_ms = b->config->gate.max_lag_ms;
     if (max_at->is_wrong || hard_at->is_wrong || top_origin(b, "gate.max_lag")->is_wrong)
         return;
-    if (hard_at->file == NULL)
+    if (hard_at->file == NULL) {
         node->hard_lag_ms =
             max_at->file == NULL ? b->config->gate.hard_lag_ms : HARD_LAG_FACTOR * node->max_lag_ms;
-    else
+    } else {
         check_lag(b, hard_at, "hard_lag", node->max_lag_ms, node->hard_lag_ms);
+    }
     if (max_at->file != NULL && node->max_lag_ms < b->config->intervals.replication_ms)
         config_complain(b, max_at, "'max_lag' must be at least 'intervals.replication'");
 }
@@ -120,11 +122,12 @@ static void choose_local(struct config_build *b, const struct dsn_facts *facts)
             on_socket++;
             which = i;
         }
-        if (nodes[i].local && first < b->nodes.n)
+        if (nodes[i].local && first < b->nodes.n) {
             config_complain(b, at, "two nodes are local: '%s' and '%s'", nodes[first].name,
                             nodes[i].name);
-        else if (nodes[i].local)
+        } else if (nodes[i].local) {
             first = i;
+        }
     }
     if (first < b->nodes.n)
         return;
@@ -231,12 +234,13 @@ static void check_listen(struct config_build *b)
 {
     const struct config *c = b->config;
     if (!config_host_is_loopback(c->listen_host) && !c->insecure &&
-        !top_origin(b, "insecure")->is_wrong)
+        !top_origin(b, "insecure")->is_wrong) {
         config_complain(b, top_origin(b, "listen"),
                         "'listen': '%s' is not a loopback address, and this version has no TLS and "
                         "no users: set 'insecure: true' to open metrics, API and page to everyone "
                         "who can reach it",
                         c->listen_host);
+    }
 }
 
 static void check_paths(struct config_build *b)

@@ -66,29 +66,45 @@ static void make_name(char out[NODE_NAME_MAX], const char *host, const char *por
 
 /* ---- PG* variables ---- */
 
+struct server {
+    const char *host, *address, *port, *service; /* NULL: not set */
+};
+
+static bool is_here(const char *host)
+{
+    return host == NULL || host[0] == '/' || host[0] == '@' || config_host_is_loopback(host);
+}
+
+static void name_server(char out[NODE_NAME_MAX], const struct server *server, const char *hostname)
+{
+    const char *host = server->address != NULL ? server->address : server->host;
+    if (server->service != NULL && host == NULL)
+        make_name(out, server->service, server->port != NULL ? server->port : "");
+    else
+        make_name(out, is_here(host) ? hostname : host,
+                  server->port != NULL ? server->port : PORT_DEFAULT);
+}
+
 static bool from_environment(struct config_build *b, const struct discover_env *env)
 {
     char name[NODE_NAME_MAX];
     struct buf dsn;
-    const char *host = variable("PGHOST"), *address = variable("PGHOSTADDR");
-    const char *port = variable("PGPORT"), *service = variable("PGSERVICE");
-    const char *shown = address != NULL ? address : host;
-    if (host == NULL && address == NULL && port == NULL && service == NULL)
+    struct server server = {.host = variable("PGHOST"),
+                            .address = variable("PGHOSTADDR"),
+                            .port = variable("PGPORT"),
+                            .service = variable("PGSERVICE")};
+    if (server.host == NULL && server.address == NULL && server.port == NULL &&
+        server.service == NULL)
         return false;
-    if (shown == NULL || shown[0] == '/' || shown[0] == '@' || config_host_is_loopback(shown))
-        shown = env->hostname;
     buf_init(&dsn, CONFIG_TEXT_MAX);
-    add_option(&dsn, "service", service);
-    add_option(&dsn, "host", host);
-    add_option(&dsn, "hostaddr", address);
-    add_option(&dsn, "port", port);
+    add_option(&dsn, "service", server.service);
+    add_option(&dsn, "host", server.host);
+    add_option(&dsn, "hostaddr", server.address);
+    add_option(&dsn, "port", server.port);
     /* A service brings its own database. */
-    add_option(&dsn, "dbname", service == NULL ? database() : variable("PGDATABASE"));
+    add_option(&dsn, "dbname", server.service == NULL ? database() : variable("PGDATABASE"));
     add_option(&dsn, "user", variable("PGUSER"));
-    if (service != NULL && host == NULL && address == NULL)
-        make_name(name, service, port != NULL ? port : "");
-    else
-        make_name(name, shown, port != NULL ? port : PORT_DEFAULT);
+    name_server(name, &server, env->hostname);
     config_build_add_node(b, name, dsn.data);
     buf_deinit(&dsn);
     return true;
@@ -194,9 +210,10 @@ struct config *config_discover(struct diag *diag)
 {
     struct config_build b;
     config_build_init(&b, diag);
-    if (!config_discover_here(&b))
+    if (!config_discover_here(&b)) {
         diag_add(diag, CONFIG_PATH_DEFAULT, 0, 0,
                  "there is no such file, no PGHOST, PGPORT or PGSERVICE is set, and there is no "
                  "PostgreSQL socket in /var/run/postgresql or /tmp");
+    }
     return config_build_end(&b);
 }

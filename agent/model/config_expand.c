@@ -54,11 +54,12 @@ static bool check_secret_file(int fd, const char *path, enum config_secret_modes
         return err_set(err, ERR_LIMIT, "secret file '%s' is longer than %d bytes", path,
                        CONFIG_TEXT_MAX);
     if (modes == SECRET_MODES_STRICT && (st.st_mode & S_IROTH) != 0 &&
-        !behind_closed_directory(path))
+        !behind_closed_directory(path)) {
         return err_set(err, ERR_PERMISSION,
                        "secret file '%s' can be read by others (mode %04o): chmod o-r it, or set "
                        "secret_modes: relaxed",
                        path, (unsigned)(st.st_mode & 07777));
+    }
     return true;
 }
 
@@ -118,11 +119,12 @@ static bool expand_cred(const char *name, enum config_secret_modes modes, struct
     if (name[0] == '\0' || name[0] == '.' || strchr(name, '/') != NULL)
         return err_set(err, ERR_INVALID, "credential '%s' must be a plain name", name);
     const char *dir = getenv("CREDENTIALS_DIRECTORY");
-    if (dir == NULL || dir[0] == '\0')
+    if (dir == NULL || dir[0] == '\0') {
         return err_set(err, ERR_NOT_FOUND,
                        "credential '%s': CREDENTIALS_DIRECTORY is not set (LoadCredential= of the "
                        "service sets it)",
                        name);
+    }
     char *path = mem_printf("%s/%s", dir, name);
     bool ok = expand_file(path, modes, out, err);
     mem_free(path);

@@ -265,13 +265,14 @@ static void read_label(struct config_build *b, const struct setting *row,
         return;
     }
     char *value = config_value_text(b, row, node);
-    if (value != NULL && (value[0] == '\0' || strlen(value) > LABEL_VALUE_MAX))
+    if (value != NULL && (value[0] == '\0' || strlen(value) > LABEL_VALUE_MAX)) {
         config_complain(b, &at, "external label '%s' must have 1 to %d bytes", key->text,
                         LABEL_VALUE_MAX);
-    else if (value != NULL && b->config->external_label_count >= EXTERNAL_MAX)
+    } else if (value != NULL && b->config->external_label_count >= EXTERNAL_MAX) {
         config_complain(b, &at, "more than %d external labels", EXTERNAL_MAX);
-    else if (value != NULL)
+    } else if (value != NULL) {
         put_label(b->config, key->text, value);
+    }
     mem_free(value);
 }
 
@@ -343,10 +344,11 @@ static void read_notify(struct config_build *b, const struct target *target,
         read_row(b, target, i, node);
     else if (str_starts(url, "http://") || str_starts(url, "https://"))
         config_value_wrong(b, &target->table->rows[i], node);
-    else
+    else {
         config_complain(b, &at,
                         "'notify': notify.yml is not supported by this version, give a "
                         "webhook, like notify: {webhook: \"https://example.org/hook\"}");
+    }
     mem_free(url);
 }
 

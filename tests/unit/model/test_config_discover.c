@@ -107,10 +107,33 @@ static void make_socket(const char *sub, const char *name, bool lock)
     }
 }
 
+static void remove_sockets(void)
+{
+    static const char *const names[] = {"one/.s.PGSQL.5433",
+                                        "one/.s.PGSQL.5433.lock",
+                                        "one/.s.PGSQL.6432",
+                                        "one/.s.PGSQL.99999",
+                                        "one/.s.PGSQL.99999.lock",
+                                        "one/.s.PGSQL.12x",
+                                        "one/.s.PGSQL.12x.lock",
+                                        "two/.s.PGSQL.5433",
+                                        "two/.s.PGSQL.5433.lock",
+                                        "two/.s.PGSQL.5432",
+                                        "two/.s.PGSQL.5432.lock",
+                                        "one",
+                                        "two",
+                                        ""};
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        char *path = mem_printf("%s/%s", base, names[i]);
+        assert_int_equal(remove(path), 0);
+        mem_free(path);
+    }
+}
+
 static void sockets_name_nodes(void **state)
 {
     struct diag diag;
-    char one[80], two[80], command[128], host[160];
+    char one[80], two[80], host[160];
     const char *dirs[] = {one, two, "/nonexistent"};
     (void)state;
     clear_variables();
@@ -149,8 +172,7 @@ static void sockets_name_nodes(void **state)
     config_unref(&c);
     diag_deinit(&diag);
     clear_variables();
-    snprintf(command, sizeof(command), "rm -r '%s'", base);
-    assert_int_equal(system(command), 0);
+    remove_sockets();
 }
 
 static void long_names_are_cut(void **state)
