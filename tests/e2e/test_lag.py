@@ -23,9 +23,11 @@ CLUSTER = {"replicas": 2}
 AGENT = {"gate": {"max_lag": "3s", "hard_lag": "60s", "hold": "3s"}, "rules": [RULE]}
 
 
-def crossing(cluster, name, limit):
-    """Waits until the true lag of the replica is over the limit; returns the moment it was."""
+def pause_until_over(cluster, name, limit):
+    """Pauses replay and waits until the true lag is over the limit; returns the moment it was."""
     with cluster.heartbeat() as beat:
+        wait_until(lambda: beat.lag(name) < 1, 10, f"{name} shows the beat")
+        cluster.pause_replay(name)
         lag = wait_until(
             lambda: (beat.lag(name) > limit) and beat.lag(name), 30, f"lag of {name} over {limit} s"
         )
@@ -34,8 +36,7 @@ def crossing(cluster, name, limit):
 
 def test_point_1_paused_replica_leaves_and_returns(cluster, agent, receiver):
     agent.wait_files("replica_1.read", "replica_2.read")
-    cluster.pause_replay("replica_1")
-    crossed = crossing(cluster, "replica_1", MAX_LAG)
+    crossed = pause_until_over(cluster, "replica_1", MAX_LAG)
     wait_until(lambda: agent.health("replica_1.read") is None, 10, "replica_1.read is gone")
     took = time.monotonic() - crossed
     assert took <= 2 * POLL + 2 * TICK + 0.3, f"left {took:.2f} s after the crossing"

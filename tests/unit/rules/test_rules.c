@@ -1,0 +1,393 @@
+/* The life of alerts over a head, with a fake clock: hours pass in milliseconds. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include "pgvigil/base/mem.h"
+#include "pgvigil/base/str.h"
+#include "pgvigil/rules/rules.h"
+#include "pgvigil/store/head.h"
+
+#define START INT64_C(1700000000000)
+
+struct bench {
+    struct series_table *series;
+    struct head *head;
+    struct batch_builder *builder;
+    struct rules *rules;
+    struct now now;
+    bool failing, gone;
+    char log[8192]; /* "pending>firing Down pg1" per change */
+    double value;   /* of metric{node="pg1"}; -1 = no sample */
+};
+
+static void on_samples(struct batch *batch, void *arg)
+{
+    struct bench *b = arg;
+    head_append(b->head, batch);
+    batch_unref(batch);
+}
+
+static void on_change(const struct alert *a, enum alert_state from, void *arg)
+{
+    struct bench *b = arg;
+    size_t n = strlen(b->log);
+    snprintf(b->log + n, sizeof(b->log) - n, "%s>%s%s %s%s%s;", alert_state_name(from),
+             alert_state_name(a->state), a->held ? "(held)" : "", a->rule,
+             *a->reason ? " reason=" : "", a->reason);
+}
+
+static bool failing(const char *metric, const struct labels *labels, void *arg)
+{
+    struct bench *b = arg;
+    return b->failing && str_eq(metric, "metric") && labels_get(labels, "node") != NULL;
+}
+
+static bool gone(const struct labels *labels, void *arg)
+{
+    (void)labels;
+    return ((struct bench *)arg)->gone;
+}
+
+static struct rule_set *parse(const char *text)
+{
+    struct diag diag;
+    diag_init(&diag);
+    struct rule_set *set = rule_set_parse("t.yml", text, strlen(text), &diag);
+    assert_non_null(set);
+    diag_deinit(&diag);
+    return set;
+}
+
+static void open_rules(struct bench *b)
+{
+    static const struct label external[] = {{"region", "eu"}};
+    b->rules = rules_create(&(struct rules_opts){.evaluation_interval_ms = 1000,
+                                                 .external_labels = external,
+                                                 .external_label_count = 1,
+                                                 .series = b->series,
+                                                 .reader = head_reader(b->head),
+                                                 .on_samples = on_samples,
+                                                 .on_change = on_change,
+                                                 .failing = failing,
+                                                 .gone = gone,
+                                                 .arg = b});
+}
+
+static void setup(struct bench *b, const char *text)
+{
+    *b = (struct bench){.now = {{1000000}, {START}}, .value = -1};
+    b->series = series_table_create(1000);
+    b->head = head_create(HEAD_KEEP_MS, HEAD_BYTES_MAX);
+    b->builder = batch_builder_create(b->series);
+    open_rules(b);
+    rules_load(b->rules, parse(text), b->now);
+}
+
+static void teardown(struct bench *b)
+{
+    rules_destroy(&b->rules);
+    batch_builder_destroy(&b->builder);
+    head_destroy(&b->head);
+    series_table_destroy(&b->series);
+}
+
+static void feed(struct bench *b)
+{
+    static const char *const none[] = {NULL};
+    batch_begin(b->builder, "pg1/test", b->now.wall, none);
+    if (b->value >= 0)
+        BATCH_ADD(b->builder, "metric", b->value, "node", "pg1");
+    struct batch *batch = batch_finish(b->builder);
+    head_append(b->head, batch);
+    batch_unref(batch);
+}
+
+/* n ticks of a second with this value. */
+static void run(struct bench *b, double value, int n)
+{
+    b->value = value;
+    for (int i = 0; i < n; i++) {
+        b->now.mono = mono_add(b->now.mono, 1000);
+        b->now.wall = wall_add(b->now.wall, 1000);
+        feed(b);
+        rules_tick(b->rules, b->now);
+    }
+}
+
+static void assert_log(struct bench *b, const char *wanted)
+{
+    assert_string_equal(b->log, wanted);
+    b->log[0] = '\0';
+}
+
+#define RULE(more) "groups: [{name: g, rules: [{alert: A, expr: 'metric > 5'" more "}]}]"
+
+static void fires_at_once_and_resolves(void **state)
+{
+    struct bench b;
+    (void)state;
+    setup(&b, RULE(", labels: {severity: warning}, annotations: {s: '{{ $value }}'}"));
+    run(&b, 5, 2);
+    assert_log(&b, "");
+    run(&b, 6, 2);
+    assert_log(&b, "inactive>firing A;");
+    struct alert_list *list = rules_list(b.rules, b.now.wall);
+    assert_int_equal(list->n, 1);
+    const struct alert *a = list->alerts[0];
+    assert_string_equal(labels_get(&a->labels, "alertname"), "A");
+    assert_string_equal(labels_get(&a->labels, "node"), "pg1");
+    assert_string_equal(labels_get(&a->labels, "severity"), "warning");
+    assert_string_equal(labels_get(&a->labels, "region"), "eu");
+    assert_null(labels_get(&a->labels, "__name__"));
+    assert_string_equal(labels_get(&a->annotations, "s"), "6");
+    assert_int_equal(a->fired_at.ms, START + 3000);
+    alert_list_unref(list);
+    run(&b, 7, 1);
+    list = rules_list(b.rules, b.now.wall);
+    assert_string_equal(labels_get(&list->alerts[0]->annotations, "s"), "7");
+    alert_list_unref(list);
+    run(&b, 1, 1);
+    assert_log(&b, "firing>resolved A;");
+    run(&b, 1, RULES_RESOLVED_KEEP_MS / 1000);
+    assert_log(&b, "resolved>inactive A;");
+    teardown(&b);
+}
+
+static void waits_for_its_time(void **state)
+{
+    struct bench b;
+    (void)state;
+    setup(&b, RULE(", for: 10s"));
+    run(&b, 6, 5);
+    assert_log(&b, "inactive>pending A;");
+    run(&b, 1, 1);
+    assert_log(&b, "pending>inactive A;");
+    run(&b, 6, 10);
+    assert_log(&b, "inactive>pending A;");
+    run(&b, 6, 1);
+    assert_log(&b, "pending>firing A;");
+    teardown(&b);
+}
+
+static void keeps_firing_over_short_gaps(void **state)
+{
+    struct bench b;
+    (void)state;
+    setup(&b, RULE(", keep_firing_for: 2m"));
+    run(&b, 6, 1);
+    assert_log(&b, "inactive>firing A;");
+    run(&b, 1, 119);
+    run(&b, 6, 1);
+    run(&b, 1, 120);
+    assert_log(&b, "");
+    run(&b, 1, 1);
+    assert_log(&b, "firing>resolved A;");
+    teardown(&b);
+}
+
+/* The wall clock jumps an hour; `for` and keep_firing_for do not notice. */
+static void runs_on_the_monotonic_clock(void **state)
+{
+    struct bench b;
+    (void)state;
+    setup(&b, RULE(", for: 10s"));
+    run(&b, 6, 2);
+    b.now.wall = wall_add(b.now.wall, 3600 * 1000);
+    run(&b, 6, 2);
+    assert_log(&b, "inactive>pending A;");
+    teardown(&b);
+}
+
+static void missing_data_neither_resolves_nor_fires(void **state)
+{
+    struct bench b;
+    (void)state;
+    setup(&b, RULE(""));
+    run(&b, 6, 1);
+    assert_log(&b, "inactive>firing A;");
+    b.failing = true;
+    run(&b, -1, 600);
+    assert_log(&b, "firing>firing(held) A;");
+    b.failing = false;
+    run(&b, 6, 1);
+    assert_log(&b, "firing>firing A;");
+    b.failing = true;
+    run(&b, -1, 1);
+    assert_log(&b, "firing>firing(held) A;");
+    b.failing = false; /* inputs are fresh and the result is empty: recovery */
+    run(&b, 1, 1);
+    assert_log(&b, "firing>resolved A;");
+    teardown(&b);
+}
+
+static void what_is_held_for_a_day_is_lost(void **state)
+{
+    struct bench b;
+    (void)state;
+    setup(&b, RULE(""));
+    run(&b, 6, 1);
+    b.failing = true;
+    run(&b, -1, 1);
+    b.log[0] = '\0';
+    b.now.mono = mono_add(b.now.mono, RULES_HELD_MAX_MS);
+    b.now.wall = wall_add(b.now.wall, RULES_HELD_MAX_MS);
+    run(&b, -1, 1);
+    assert_log(&b, "firing>resolved A reason=lost;");
+    teardown(&b);
+}
+
+static void a_removed_target_resolves_with_its_reason(void **state)
+{
+    struct bench b;
+    (void)state;
+    setup(&b, RULE(", keep_firing_for: 1h"));
+    run(&b, 6, 1);
+    b.log[0] = '\0';
+    b.gone = true;
+    run(&b, -1, 1);
+    assert_log(&b, "firing>resolved A reason=removed;");
+    teardown(&b);
+}
+
+static void a_restart_goes_on_where_it_was(void **state)
+{
+    struct bench b;
+    (void)state;
+    setup(&b, RULE(", for: 60s, keep_firing_for: 2m"));
+    run(&b, 6, 50);
+    struct alert_list *left = rules_list(b.rules, b.now.wall);
+    assert_int_equal(left->alerts[0]->state, ALERT_PENDING);
+    rules_destroy(&b.rules);
+    open_rules(&b);
+    b.log[0] = '\0';
+    b.now.mono = mono_add(b.now.mono, 5000); /* down for 5 s */
+    b.now.wall = wall_add(b.now.wall, 5000);
+    rules_load(b.rules, parse(RULE(", for: 60s, keep_firing_for: 2m")), b.now);
+    rules_restore(b.rules, left->alerts, left->n, b.now);
+    run(&b, 6, 5);
+    assert_log(&b, "");
+    run(&b, 6, 1);
+    assert_log(&b, "pending>firing A;");
+    alert_list_unref(left);
+    teardown(&b);
+}
+
+static void an_alert_of_a_rule_that_is_gone_is_resolved(void **state)
+{
+    struct bench b;
+    (void)state;
+    setup(&b, RULE(""));
+    run(&b, 6, 1);
+    struct alert_list *left = rules_list(b.rules, b.now.wall);
+    b.log[0] = '\0';
+    rules_load(b.rules, parse("groups: [{name: g, rules: []}]"), b.now);
+    assert_log(&b, "firing>resolved A reason=removed;");
+    rules_restore(b.rules, left->alerts, left->n, b.now);
+    assert_log(&b, "firing>resolved A reason=removed;");
+    alert_list_unref(left);
+    teardown(&b);
+}
+
+static void a_reload_keeps_what_stays(void **state)
+{
+    struct bench b;
+    (void)state;
+    setup(&b, RULE(", for: 10s"));
+    run(&b, 6, 5);
+    b.log[0] = '\0';
+    rules_load(b.rules, parse(RULE(", for: 5s")), b.now);
+    run(&b, 6, 1);
+    assert_log(&b, "pending>firing A;");
+    rules_load(b.rules, parse(RULE(", for: 1h")), b.now);
+    run(&b, 6, 1);
+    assert_log(&b, "firing>pending A;");
+    teardown(&b);
+}
+
+static void recorded_series_feed_later_rules(void **state)
+{
+    struct bench b;
+    (void)state;
+    setup(&b, "groups: [{name: g, rules: [{record: 'm:double', expr: 'metric * 2', labels: {k: v}}, "
+              "{alert: A, expr: 'm:double{k=\"v\"} > 10'}]}]");
+    run(&b, 6, 1);
+    assert_log(&b, "inactive>firing A;");
+    run(&b, 1, 1);
+    assert_log(&b, "firing>resolved A;");
+    teardown(&b);
+}
+
+static void alerts_are_series(void **state)
+{
+    struct bench b;
+    (void)state;
+    setup(&b, "groups: [{name: g, rules: [{alert: A, expr: 'metric > 5'}, {alert: B, "
+              "expr: 'ALERTS{alertname=\"A\",alertstate=\"firing\",node=\"pg1\"} == 1'}]}]");
+    run(&b, 6, 1);
+    assert_non_null(strstr(b.log, "inactive>firing B;"));
+    b.log[0] = '\0';
+    run(&b, 1, 1);
+    assert_non_null(strstr(b.log, "firing>resolved B;"));
+    teardown(&b);
+}
+
+static void an_error_leaves_alerts_as_they_are(void **state)
+{
+    struct bench b;
+    struct rules_stats stats;
+    (void)state;
+    setup(&b, "groups: [{name: g, limit: 1, rules: [{alert: A, expr: 'metric > 5'}]}]");
+    run(&b, 6, 1);
+    b.log[0] = '\0';
+    static const char *const none[] = {NULL};
+    batch_begin(b.builder, "pg2/test", b.now.wall, none);
+    BATCH_ADD(b.builder, "metric", 9, "node", "pg2");
+    struct batch *second = batch_finish(b.builder);
+    head_append(b.head, second);
+    batch_unref(second);
+    run(&b, 6, 1); /* two results: over the limit */
+    assert_log(&b, "");
+    rules_stats(b.rules, &stats);
+    assert_int_equal(stats.failures_total, 1);
+    assert_int_equal(stats.firing, 1);
+    teardown(&b);
+}
+
+static void a_late_tick_is_skipped_and_counted(void **state)
+{
+    struct bench b;
+    struct rules_stats stats;
+    (void)state;
+    setup(&b, RULE(""));
+    run(&b, 1, 3);
+    b.now.mono = mono_add(b.now.mono, 10000);
+    b.now.wall = wall_add(b.now.wall, 10000);
+    run(&b, 1, 1);
+    rules_stats(b.rules, &stats);
+    assert_int_equal(stats.evaluations_total, 4);
+    assert_int_equal(stats.missed_total, 11);
+    teardown(&b);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(fires_at_once_and_resolves),
+        cmocka_unit_test(waits_for_its_time),
+        cmocka_unit_test(keeps_firing_over_short_gaps),
+        cmocka_unit_test(runs_on_the_monotonic_clock),
+        cmocka_unit_test(missing_data_neither_resolves_nor_fires),
+        cmocka_unit_test(what_is_held_for_a_day_is_lost),
+        cmocka_unit_test(a_removed_target_resolves_with_its_reason),
+        cmocka_unit_test(a_restart_goes_on_where_it_was),
+        cmocka_unit_test(an_alert_of_a_rule_that_is_gone_is_resolved),
+        cmocka_unit_test(a_reload_keeps_what_stays),
+        cmocka_unit_test(recorded_series_feed_later_rules),
+        cmocka_unit_test(alerts_are_series),
+        cmocka_unit_test(an_error_leaves_alerts_as_they_are),
+        cmocka_unit_test(a_late_tick_is_skipped_and_counted),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
