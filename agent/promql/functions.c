@@ -510,29 +510,35 @@ static bool call_map(struct eval *ev, const struct node *node, const struct grid
     return true;
 }
 
+struct range_call {
+    const struct grid *grid;
+    struct ranges ranges;
+    struct scalar_args scalars;
+    double *scratch; /* room for the longest row */
+    double (*range)(const struct window *w);
+};
+
 /* One row of windows: both edges only move forward. */
-static void run_windows(const struct ranges *ranges, const struct range_row *row,
-                        const struct grid *grid, const struct scalar_args *scalars,
-                        struct window *w, double (*range)(const struct window *w), double *v)
+static void run_windows(const struct range_call *call, const struct range_row *row, double *v)
 {
     double args[FN_ARGS_MAX];
+    struct window w = {.args = args, .scratch = call->scratch};
     size_t low = 0, high = 0;
 
-    w->args = args;
-    for (size_t i = 0; i < grid->n; i++) {
-        w->t = grid_time(grid, i);
-        w->end = ranges_window_end(ranges, w->t);
-        w->start = w->end - ranges->range_ms;
-        while (high < row->n && row->points[high].t <= w->end)
+    for (size_t i = 0; i < call->grid->n; i++) {
+        w.t = grid_time(call->grid, i);
+        w.end = ranges_window_end(&call->ranges, w.t);
+        w.start = w.end - call->ranges.range_ms;
+        while (high < row->n && row->points[high].t <= w.end)
             high++;
-        while (low < high && row->points[low].t <= w->start)
+        while (low < high && row->points[low].t <= w.start)
             low++;
         if (low == high)
             continue;
-        w->points = row->points + low;
-        w->n = high - low;
-        args_at(scalars, i, args);
-        v[i] = range(w);
+        w.points = row->points + low;
+        w.n = high - low;
+        args_at(&call->scalars, i, args);
+        v[i] = call->range(&w);
     }
 }
 
@@ -548,29 +554,29 @@ static const struct node *range_arg(const struct node *node)
 static bool call_range(struct eval *ev, const struct node *node, const struct grid *grid,
                        double (*range)(const struct window *w), struct value *out)
 {
-    struct scalar_args scalars = {.n = 0};
-    struct window w = {.n = 0};
-    struct ranges ranges;
+    struct range_call call = {.grid = grid, .range = range};
+    const struct ranges *ranges = &call.ranges;
     size_t longest = 0;
 
     *out = (struct value){.type = PROMQL_VECTOR};
-    if (!eval_args(ev, node, grid, &scalars) || !eval_ranges(ev, range_arg(node), grid, &ranges))
+    if (!eval_args(ev, node, grid, &call.scalars) ||
+        !eval_ranges(ev, range_arg(node), grid, &call.ranges))
         return false;
-    for (size_t r = 0; r < ranges.n; r++)
-        longest = longest > ranges.rows[r].n ? longest : ranges.rows[r].n;
-    w.scratch = eval_array(ev, longest, sizeof(*w.scratch));
-    out->rows = eval_array(ev, ranges.n, sizeof(*out->rows));
-    if (!w.scratch || !out->rows)
+    for (size_t r = 0; r < ranges->n; r++)
+        longest = longest > ranges->rows[r].n ? longest : ranges->rows[r].n;
+    call.scratch = eval_array(ev, longest, sizeof(*call.scratch));
+    out->rows = eval_array(ev, ranges->n, sizeof(*out->rows));
+    if (!call.scratch || !out->rows)
         return false;
-    for (size_t r = 0; r < ranges.n; r++) {
-        const struct range_row *from = &ranges.rows[r];
+    for (size_t r = 0; r < ranges->n; r++) {
+        const struct range_row *from = &ranges->rows[r];
         struct row *row = &out->rows[out->n++];
 
         *row = (struct row){.labels = from->labels, .v = eval_row(ev, grid)};
         row->drop_name = from->drop_name || node->call.fn->drops_name;
-        if (!row->v)
+        if (!row->v || eval_cancelled(ev))
             return false;
-        run_windows(&ranges, from, grid, &scalars, &w, range, row->v);
+        run_windows(&call, from, row->v);
     }
     value_prune(out, grid);
     return true;

@@ -99,7 +99,7 @@ static void fail_char(struct lexer *lexer, struct token *token, const char *what
     char quoted[16];
 
     quote_at(lexer, lexer->pos + ahead, quoted, sizeof(quoted));
-    snprintf(lexer->error, sizeof(lexer->error), "%s: %s", what, quoted);
+    snprintf(lexer->error, sizeof(lexer->error), "%s %s", what, quoted);
     token->type = TOK_ERROR;
 }
 
@@ -229,14 +229,14 @@ static void lex_in_braces(struct lexer *lexer, struct token *token)
     else if (c == '!' && next == '=')
         emit(lexer, token, TOK_OP, OP_NE, 2);
     else if (c == '!')
-        fail_char(lexer, token, "unexpected character after '!' inside braces", 1);
+        fail_char(lexer, token, "unexpected character after '!' inside braces:", 1);
     else if (c == '{')
         fail_char(lexer, token, "unexpected left brace", 0);
     else if (c == '}') {
         lexer->in_braces = false;
         emit(lexer, token, TOK_PUNCT, c, 1);
     } else
-        fail_char(lexer, token, "unexpected character inside braces", 0);
+        fail_char(lexer, token, "unexpected character inside braces:", 0);
 }
 
 static void lex_bracket(struct lexer *lexer, struct token *token, char c)
@@ -280,9 +280,9 @@ static void lex_comparison(struct lexer *lexer, struct token *token, char c)
     else if (equals)
         emit(lexer, token, TOK_OP, c == '=' ? OP_EQ : OP_NE, 2);
     else if (c == '!')
-        fail_char(lexer, token, "unexpected character after '!'", 1);
+        fail_char(lexer, token, "unexpected character after '!':", 1);
     else if (peek(lexer, 1) == '~')
-        fail_char(lexer, token, "unexpected character after '='", 1);
+        fail_char(lexer, token, "unexpected character after '=':", 1);
     else
         emit(lexer, token, TOK_PUNCT, c, 1);
 }
@@ -332,7 +332,7 @@ static void lex_statement(struct lexer *lexer, struct token *token)
     else if (c == ',' || c == '@')
         emit(lexer, token, TOK_PUNCT, c, 1);
     else
-        fail_char(lexer, token, "unexpected character", 0);
+        fail_char(lexer, token, "unexpected character:", 0);
 }
 
 void lexer_next(struct lexer *lexer, struct token *token)

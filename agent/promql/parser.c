@@ -54,6 +54,7 @@ static void set_error(struct parser *p, struct promql_error *err, size_t pos, co
                       va_list ap)
 {
     const char *text = p->lexer.text;
+    int n;
 
     err->line = 1;
     err->col = 1;
@@ -61,7 +62,8 @@ static void set_error(struct parser *p, struct promql_error *err, size_t pos, co
         err->line += text[i] == '\n';
         err->col = text[i] == '\n' ? 1 : err->col + 1;
     }
-    vsnprintf(err->text, sizeof(err->text), fmt, ap);
+    n = snprintf(err->text, sizeof(err->text), "%d:%d: parse error: ", err->line, err->col);
+    vsnprintf(err->text + n, sizeof(err->text) - (size_t)n, fmt, ap);
 }
 
 bool parser_fail(struct parser *p, size_t pos, const char *fmt, ...)

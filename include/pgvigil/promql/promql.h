@@ -4,10 +4,9 @@
  * Parsing builds an immutable tree that may be evaluated again and again, from several threads.
  * Evaluation is pure: expression, reader and time in, values in the caller's arena out. Length,
  * depth, samples, series and bytes are limited before recursion or allocation.
- * This is the start of the full engine: selectors with matchers (regexes by pcre2, anchored),
- * offset, arithmetic, comparisons with bool, and/or/unless, on/ignoring/group_left/group_right,
- * aggregations by/without, and the functions in agent/promql/functions.c. What is not there yet is
- * refused with a clear error.
+ * What is there: the float part of PromQL v3 with all its stable functions (agent/promql/functions.c)
+ * and subqueries. Not there yet, and refused with an error: duration expressions, experimental
+ * functions and modifiers, native histograms, annotations (warnings).
  */
 #ifndef PGVIGIL_PROMQL_PROMQL_H
 #define PGVIGIL_PROMQL_PROMQL_H
@@ -21,7 +20,7 @@
 
 struct promql_expr;
 
-/* line and col from 1; text as Prometheus words it where it is known. */
+/* line and col from 1; text is whole, as Prometheus words it: `1:4: parse error: unexpected ...`. */
 struct promql_error {
     int line, col;
     char text[ERR_TEXT_MAX];

@@ -29,6 +29,22 @@ struct mem_reader {
     size_t selects; /* how often it was asked */
 };
 
+/* Index of the first point behind t. */
+static inline size_t mem_after(const struct mem_series *s, int64_t t)
+{
+    size_t low = 0, high = s->n;
+
+    while (low < high) {
+        size_t mid = (low + high) / 2;
+
+        if (s->points[mid].t <= t)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low;
+}
+
 static inline bool mem_select(struct reader *reader, const struct read_request *req,
                               struct arena *arena, struct read_result *out, struct err *err)
 {
@@ -41,14 +57,12 @@ static inline bool mem_select(struct reader *reader, const struct read_request *
     for (size_t i = 0; i < mr->n; i++) {
         const struct mem_series *s = &mr->series[i];
         struct read_series *to = &out->series[out->n];
-        size_t from = 0, end;
+        size_t from, end;
 
         if (!matchers_match(req->matchers, req->matcher_count, req->regex_match, &s->labels))
             continue;
-        while (from < s->n && s->points[from].t <= req->t_min)
-            from++;
-        for (end = from; end < s->n && s->points[end].t <= req->t_max;)
-            end++;
+        from = mem_after(s, req->t_min);
+        end = mem_after(s, req->t_max);
         if (req->last_only && end > from)
             from = end - 1;
         total += end - from;
