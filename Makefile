@@ -102,7 +102,7 @@ UNIT_$(1) := $$(patsubst tests/unit/%.c,$(B)/tests/%,$$(wildcard tests/unit/$(1)
 $$(UNIT_$(1)): $(B)/tests/%: tests/unit/%.c $(B)/lib/$(1).a $(foreach l,$(call lower,$(1)),$(B)/lib/$(l).a) $$(wildcard tests/unit/$(1)/*.h) $$(wildcard tests/unit/*.h)
 	@mkdir -p $$(@D)
 	$$(call say,TEST $$<)
-	$$(Q)$$(CC) $$(ALL_CFLAGS) -Itests/unit -Wno-missing-prototypes -MMD -MP $$(ALL_LDFLAGS) -o $$@ $$< $(B)/lib/$(1).a \
+	$$(Q)$$(CC) $$(ALL_CFLAGS) -I. -Itests/unit -Wno-missing-prototypes -MMD -MP $$(ALL_LDFLAGS) -o $$@ $$< $(B)/lib/$(1).a \
 		$(foreach l,$(call lower,$(1)),$(B)/lib/$(l).a) $$(LIBS) -lcmocka
 DEPS_FILES += $$(addsuffix .d,$$(UNIT_$(1)))
 .PHONY: unit-$(1)

@@ -70,11 +70,9 @@ static int print_verdicts(struct board *board)
 
 static bool run_gate(struct once *once, struct err *err)
 {
-    struct gate *gate =
-        gate_create(&(struct gate_opts){.config = once->config,
-                                        .board = once->board,
-                                        .reports = once->reports},
-                    err);
+    struct gate *gate = gate_create(
+        &(struct gate_opts){.config = once->config, .board = once->board, .reports = once->reports},
+        err);
     if (gate == NULL)
         return false;
     struct loop_timer *timer = loop_timer_create(once->loop, look, once);

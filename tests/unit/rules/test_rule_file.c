@@ -1,7 +1,8 @@
 /* Rule files: what is accepted, and every finding with its place. */
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <setjmp.h>
+
 #include <cmocka.h>
 
 #include "pgvigil/base/str.h"
@@ -93,7 +94,8 @@ static void tells_each_finding_with_its_place(void **state)
 static void tells_all_findings_at_once(void **state)
 {
     (void)state;
-    const char *text = GROUP "  - {alert: A, expr: up, fore: 1m, labels: {'1': a}}\n  - {expr: 1}\n";
+    const char *text =
+        GROUP "  - {alert: A, expr: up, fore: 1m, labels: {'1': a}}\n  - {expr: 1}\n";
     struct diag diag;
     diag_init(&diag);
     assert_null(rule_set_parse("f.yml", text, strlen(text), &diag));

@@ -1,7 +1,8 @@
 /* The life of alerts over a head, with a fake clock: hours pass in milliseconds. */
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <setjmp.h>
+
 #include <cmocka.h>
 
 #include "pgvigil/base/mem.h"
@@ -310,8 +311,9 @@ static void recorded_series_feed_later_rules(void **state)
 {
     struct bench b;
     (void)state;
-    setup(&b, "groups: [{name: g, rules: [{record: 'm:double', expr: 'metric * 2', labels: {k: v}}, "
-              "{alert: A, expr: 'm:double{k=\"v\"} > 10'}]}]");
+    setup(&b,
+          "groups: [{name: g, rules: [{record: 'm:double', expr: 'metric * 2', labels: {k: v}}, "
+          "{alert: A, expr: 'm:double{k=\"v\"} > 10'}]}]");
     run(&b, 6, 1);
     assert_log(&b, "inactive>firing A;");
     run(&b, 1, 1);

@@ -1,7 +1,8 @@
 /* Templates of labels and annotations: the subset, and what is refused at load. */
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <setjmp.h>
+
 #include <cmocka.h>
 
 #include "pgvigil/base/str.h"
@@ -31,8 +32,9 @@ static const struct {
     {"{{ $value | humanizeDuration }}", 0.5, "500ms"},
     {"{{ $value | humanizeDuration }}", 12.5, "12.5s"},
     {"{{ printf \"%.2f\" $value }} s", 1.005, "1.00 s"},
-    {"{{ $value | printf \"%d%s\" }}", 3, "<error expanding template: printf needs one of %s %v %d "
-                                           "%f %e %g, not '%d%s'>"},
+    {"{{ $value | printf \"%d%s\" }}", 3,
+     "<error expanding template: printf needs one of %s %v %d "
+     "%f %e %g, not '%d%s'>"},
     {"{{ printf \"v=%v\" $labels.node }}", 3, "v=pg1"},
     {"{{ $labels.node | toUpper }} {{ \"hello world\" | title }}", 0, "PG1 Hello World"},
     {"a {{- $value -}} b", 7, "a7b"},
