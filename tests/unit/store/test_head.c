@@ -1,10 +1,11 @@
 /* The head: what is appended can be read back to the bit, ends when its source ends it, and stays
  * within its bounds. */
-#include <cmocka.h>
 #include <math.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+
+#include <cmocka.h>
 
 #include "pgvigil/base/mem.h"
 #include "pgvigil/base/str.h"

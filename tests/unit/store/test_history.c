@@ -451,22 +451,29 @@ static void test_queue_bound(void **state)
     fault_plan.for_ever = true;
     fault_plan.at = 1;
     fault_plan.operations = 1;
-    int64_t slowest = 0, began;
+    int64_t slowest = 0;
     const int batches = 1400;
+    struct batch *b = NULL, *before = NULL;
     for (int i = 0; i < batches; i++) {
         begin("s", T0 + i * 1000);
         for (int s = 0; s < 1000; s++) {
             char label[16];
             snprintf(label, sizeof(label), "%d", s);
-            BATCH_ADD(f.builder, "m", i, "s", label);
+            if (before != NULL)
+                batch_add_series(f.builder, before->samples[s].series, i);
+            else
+                BATCH_ADD(f.builder, "m", i, "s", label);
         }
-        struct batch *b = batch_finish(f.builder);
-        began = real_ms();
+        b = batch_finish(f.builder);
+        int64_t began = real_ms();
         history_put(h, b);
         slowest = i64_max(slowest, real_ms() - began);
-        batch_unref(b);
+        if (before != NULL)
+            batch_unref(before);
+        before = b;
         assert_in_range(stats_of(h).queued_bytes, 0, HISTORY_QUEUE_BYTES);
     }
+    batch_unref(b);
     struct history_stats st = stats_of(h);
     assert_true(st.dropped_total > 0 && st.dropped_total < 1000 * 1400);
     assert_true(slowest < 500);
