@@ -53,7 +53,7 @@ struct http_client {
     char *ca, *cert, *key, *user_agent;
     TAILQ_HEAD(, http_call) calls;
     size_t running;
-    bool *destroyed; /* set while callbacks run, so that they may destroy the client */
+    bool is_destroyed; /* by a callback; released at the end of the turn */
 };
 
 static void init_curl(void)
@@ -120,14 +120,11 @@ static void call_finish(struct http_call *call, CURLcode code)
     mem_free(body);
 }
 
-/* Nothing of the client may be touched after a callback that destroyed it. */
 static void finish_ended(struct http_client *client)
 {
-    bool destroyed = false;
     int left;
     CURLMsg *msg;
-    client->destroyed = &destroyed;
-    while (!destroyed && (msg = curl_multi_info_read(client->multi, &left))) {
+    while (!client->is_destroyed && (msg = curl_multi_info_read(client->multi, &left))) {
         struct http_call *call = NULL;
         if (msg->msg != CURLMSG_DONE)
             continue;
@@ -135,8 +132,6 @@ static void finish_ended(struct http_client *client)
         curl_easy_getinfo(msg->easy_handle, CURLINFO_PRIVATE, &call);
         call_finish(call, code);
     }
-    if (!destroyed)
-        client->destroyed = NULL;
 }
 
 /* ---- events between the loop and curl ---- */
@@ -488,8 +483,6 @@ void http_client_destroy(struct http_client **client)
     struct http_client *c = *client;
     if (!c)
         return;
-    if (c->destroyed)
-        *c->destroyed = true;
     while (!TAILQ_EMPTY(&c->calls))
         call_free(TAILQ_FIRST(&c->calls));
     curl_multi_cleanup(c->multi);
@@ -498,5 +491,7 @@ void http_client_destroy(struct http_client **client)
     mem_free(c->cert);
     mem_free(c->key);
     mem_free(c->user_agent);
-    MEM_FREE_NULL(client);
+    c->is_destroyed = true;
+    *client = NULL;
+    loop_defer(c->loop, mem_free, c);
 }

@@ -141,6 +141,7 @@ void pg_clean_text(char *out, size_t n, const char *text, const char *password)
 {
     size_t len = 0;
     while (*text && len + 3 < n) {
+        text += strspn(text, " \t");
         size_t line = strcspn(text, "\n");
         bool is_kept = line > 0 && !is_location(text);
         if (is_kept && len > 0) {

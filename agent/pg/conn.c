@@ -5,8 +5,8 @@
  * session is closed first, then told, so a callback finds everything settled and may destroy the
  * session or ask for a retry. The struct itself is released at the end of the turn
  * (loop_defer), so code that has just called back may still look at is_destroyed.
- * Invariants: the watch never outlives the socket it was made for; `pg` is set exactly from the
- * start of the connect to the close; a job is in flight only in PLAN, RESOLVE and START.
+ * Invariants: the watch never outlives the socket it was made for; while a job has the PGconn, `pg`
+ * is NULL; a job is in flight only while PG_CONNECTING.
  */
 #include "conn_private.h"
 
@@ -23,6 +23,7 @@
 #define BACKOFF_LOGIN_MS 30000
 /* libpq makes at least this much room before it reads. */
 #define LIBPQ_READ_MIN 8192
+#define READS_PER_TURN 8
 
 static const struct {
     enum pg_state from;
@@ -55,8 +56,10 @@ void conn_apply(struct pg_conn *conn, enum conn_event event)
 
 /* ---- watching and reading ---- */
 
+static void on_event(int events, void *arg);
+
 /* The server's last words before it closes an idle session come as a notice. */
-static void on_notice(void *arg, const PGresult *result)
+void conn_on_notice(void *arg, const PGresult *result)
 {
     struct pg_conn *conn = arg;
     const char *severity = PQresultErrorField(result, PG_DIAG_SEVERITY_NONLOCALIZED);
@@ -90,10 +93,8 @@ static void on_event(int events, void *arg)
 bool conn_watch(struct pg_conn *conn, int events)
 {
     struct err err = {0};
-    if (!conn->poll) {
-        PQsetNoticeReceiver(conn->pg, on_notice, conn);
+    if (!conn->poll)
         conn->poll = loop_poll_create(conn->loop, PQsocket(conn->pg), on_event, conn, &err);
-    }
     if (!conn->poll) {
         conn_fail(conn, PG_FAIL_CONNECT, "%s", err.text);
         return false;
@@ -127,29 +128,54 @@ static void drop_notifications(PGconn *pg)
         PQfreemem(notify);
 }
 
+/* One read. False after a failure. */
+static bool read_once(struct pg_conn *conn, size_t *before)
+{
+    *before = unread_bytes(conn);
+    bool ok = PQconsumeInput(conn->pg) != 0;
+    drop_notifications(conn->pg);
+    if (!ok) {
+        conn_fail_libpq(conn, PG_FAIL_CLOSED);
+        return false;
+    }
+    if (!count_input(conn, *before)) {
+        conn_fail(conn, PG_FAIL_PROTOCOL, "answer is larger than %zu bytes",
+                  conn->max_result_bytes);
+        return false;
+    }
+    return true;
+}
+
+static void read_again(void *arg)
+{
+    struct pg_conn *conn = arg;
+    conn->reads_again = false;
+    if (conn->poll)
+        on_event(LOOP_READ, conn);
+}
+
+/*
+ * A TLS record of up to 16 KiB may be left inside the TLS library, where no descriptor shows it;
+ * two reads of 8 KiB after the socket ran dry get it out. A server that sends faster than we read
+ * gets its share of a turn, and the rest in the next.
+ */
 bool conn_read_input(struct pg_conn *conn)
 {
-    bool is_tls = PQsslInUse(conn->pg) != 0;
+    size_t before;
     int empty = 0;
-    do {
-        size_t before = unread_bytes(conn);
-        bool ok = PQconsumeInput(conn->pg) != 0;
-        drop_notifications(conn->pg);
-        if (!ok) {
-            conn_fail_libpq(conn, PG_FAIL_CLOSED);
-            return false;
+    for (int reads = 0; empty < 2; reads++) {
+        if (reads == READS_PER_TURN && !conn->reads_again) {
+            conn->reads_again = true;
+            loop_defer(conn->loop, read_again, conn);
         }
-        if (!count_input(conn, before)) {
-            conn_fail(conn, PG_FAIL_PROTOCOL, "answer is larger than %zu bytes",
-                      conn->max_result_bytes);
+        if (reads == READS_PER_TURN)
+            break;
+        if (!read_once(conn, &before))
             return false;
-        }
-        /*
-         * A TLS record of up to 16 KiB may be left inside the TLS library, where no descriptor
-         * shows it; two reads of 8 KiB after the socket ran dry get it out.
-         */
+        if (!PQsslInUse(conn->pg))
+            break;
         empty = before == 0 ? empty + 1 : 0;
-    } while (is_tls && empty < 2);
+    }
     return true;
 }
 

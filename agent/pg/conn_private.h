@@ -48,7 +48,7 @@ enum pg_step {
     STEP_PLAN,    /* worker: expand, parse */
     STEP_RESOLVE, /* worker: name look-up */
     STEP_START,   /* worker: PQconnectStart */
-    STEP_POLL,    /* loop: PQconnectPoll */
+    STEP_POLL,    /* loop waits for the socket, worker: PQconnectPoll */
     STEP_CHECK    /* loop: is it a pooler? */
 };
 
@@ -94,6 +94,7 @@ struct pg_conn {
     enum pg_failure told; /* logged last; PG_FAIL_NONE = up */
     unsigned untold;      /* failures of the same kind since then */
     bool is_destroyed;
+    bool reads_again; /* a read is deferred to the next turn */
 
     PGconn *pg;
     struct loop_poll *poll;
@@ -117,6 +118,8 @@ void conn_fail(struct pg_conn *conn, enum pg_failure failure, const char *fmt, .
     PRINTF_LIKE(3, 4);
 /* The same with libpq's message. */
 void conn_fail_libpq(struct pg_conn *conn, enum pg_failure failure);
+/* Notice receiver of an established session. */
+void conn_on_notice(void *arg, const PGresult *result);
 /* (Re)creates the watch on libpq's present socket. */
 bool conn_watch(struct pg_conn *conn, int events);
 /* Takes all input that is there; false after a failure (conn may be destroyed). */

@@ -2,10 +2,13 @@
  * connect.c: from a DSN to a session, step by step, each where it may block.
  *
  * plan (worker) -> resolve (worker, one job per name; skipped for addresses and sockets) -> start
- * (worker) -> poll (loop) -> check (loop; servers only). One deadline covers them all, because
- * libpq keeps none of its own here. When the resolver has not answered in half of it, the last
- * good address of the name is taken.
- * Jobs own their data: a job that was cancelled may still run, and must not touch the session.
+ * and poll (the loop waits for the socket, a worker makes the step) -> check (loop; servers only).
+ * Each PQconnectPoll runs in a worker, because it reads certificates, may ask a KDC, and computes
+ * as many SCRAM rounds as the server likes (the default 4096 take some 10 ms, and nothing bounds
+ * the number). One deadline covers all steps, because libpq keeps none of its own here. When the
+ * resolver has not answered in half of it, the last good address of the name is taken.
+ * Jobs own their data: a job that was cancelled may still run, and must not touch the session. So
+ * conn->pg is NULL while a step has it.
  */
 #include "conn_private.h"
 
@@ -30,12 +33,13 @@ struct resolve_job {
     struct err err;
 };
 
-struct start_job {
+struct step_job {
     struct pg_conn *conn;
-    struct pg_plan *plan;
+    struct pg_plan *plan; /* first step only, as the next two */
     struct resolve_answer addrs;
     unsigned first;
-    PGconn *pg; /* result */
+    PGconn *pg; /* NULL before the first step */
+    PostgresPollingStatusType next;
 };
 
 /* A full queue leaves the step without a job; the deadline ends it. */
@@ -48,17 +52,99 @@ static void submit(struct pg_conn *conn, enum pg_step step, const char *key,
         ops->dispose(job);
 }
 
-/* ---- start ---- */
+/* ---- check ---- */
 
-static void start_work(void *arg)
+/*
+ * A pooler answers the start-up itself with a key of its own, so the process number that it told
+ * is not the one of the server process behind it.
+ */
+static void begin_check(struct pg_conn *conn)
 {
-    struct start_job *job = arg;
-    job->pg = pg_plan_connect(job->plan, &job->addrs, job->first);
+    static const char sql[] = "SELECT pg_catalog.pg_backend_pid()";
+    conn->step = STEP_CHECK;
+    if (!PQenterPipelineMode(conn->pg) ||
+        !PQsendQueryParams(conn->pg, sql, 0, NULL, NULL, NULL, NULL, 0) ||
+        !PQpipelineSync(conn->pg) || !conn_flush(conn))
+        conn_fail_libpq(conn, PG_FAIL_CLOSED);
 }
 
-static void start_dispose(void *arg)
+static void connected(struct pg_conn *conn)
 {
-    struct start_job *job = arg;
+    const char *version = PQparameterStatus(conn->pg, "server_version");
+    PQsetErrorVerbosity(conn->pg, PQERRORS_DEFAULT);
+    PQsetNoticeReceiver(conn->pg, conn_on_notice, conn);
+    PQsetnonblocking(conn->pg, 1);
+    conn->server_version = PQserverVersion(conn->pg);
+    conn->backend_pid = PQbackendPID(conn->pg);
+    if (!conn_watch(conn, LOOP_READ))
+        return;
+    if (conn->console) {
+        conn->step = STEP_NONE;
+        conn_established(conn);
+    } else if (version && strcasestr(version, "bouncer")) {
+        conn_fail(conn, PG_FAIL_CONFIG, "%s", pg_pooler_text);
+    } else {
+        begin_check(conn);
+    }
+}
+
+static bool is_own_pid(const struct pg_conn *conn, const PGresult *result)
+{
+    int64_t pid;
+    return PQntuples(result) == 1 && PQnfields(result) == 1 &&
+           str_parse_i64(PQgetvalue(result, 0, 0), 0, INT32_MAX, &pid) && pid == conn->backend_pid;
+}
+
+/* True while more replies are needed. */
+static bool take_check_reply(struct pg_conn *conn, const PGresult *result)
+{
+    switch (PQresultStatus(result)) {
+    case PGRES_TUPLES_OK:
+        if (is_own_pid(conn, result))
+            return true;
+        conn_fail(conn, PG_FAIL_CONFIG, "%s", pg_pooler_text);
+        return false;
+    case PGRES_PIPELINE_SYNC:
+        conn->step = STEP_NONE;
+        conn_established(conn);
+        return false;
+    default:
+        conn_fail_libpq(conn,
+                        PQstatus(conn->pg) == CONNECTION_BAD ? PG_FAIL_CLOSED : PG_FAIL_PROTOCOL);
+        return false;
+    }
+}
+
+static void check_step(struct pg_conn *conn)
+{
+    bool is_wanting = true;
+    int nulls = 0;
+    while (is_wanting && nulls < 3 && !PQisBusy(conn->pg)) {
+        PGresult *result = PQgetResult(conn->pg);
+        nulls = result ? 0 : nulls + 1;
+        if (result)
+            is_wanting = take_check_reply(conn, result);
+        PQclear(result);
+    }
+}
+
+/* ---- start and poll ---- */
+
+static void step_work(void *arg)
+{
+    struct step_job *job = arg;
+    if (job->pg) {
+        job->next = PQconnectPoll(job->pg);
+        return;
+    }
+    job->pg = pg_plan_connect(job->plan, &job->addrs, job->first);
+    bool failed = PQstatus(job->pg) == CONNECTION_BAD;
+    job->next = failed ? PGRES_POLLING_FAILED : PGRES_POLLING_WRITING;
+}
+
+static void step_dispose(void *arg)
+{
+    struct step_job *job = arg;
     PQfinish(job->pg);
     pg_plan_destroy(&job->plan);
     mem_free(job);
@@ -74,9 +160,10 @@ static void connect_failed(struct pg_conn *conn)
         conn_fail_libpq(conn, failure);
 }
 
-static void start_done(void *arg, bool cancelled)
+/* The watch is new each time: libpq may have opened another socket, even with the same number. */
+static void step_done(void *arg, bool cancelled)
 {
-    struct start_job *job = arg;
+    struct step_job *job = arg;
     struct pg_conn *conn = job->conn;
     if (cancelled)
         return;
@@ -84,16 +171,34 @@ static void start_done(void *arg, bool cancelled)
     conn->pg = job->pg;
     job->pg = NULL;
     conn->step = STEP_POLL;
-    if (PQstatus(conn->pg) == CONNECTION_BAD)
-        connect_failed(conn);
-    else
+    switch (job->next) {
+    case PGRES_POLLING_READING:
+        conn_watch(conn, LOOP_READ);
+        break;
+    case PGRES_POLLING_WRITING:
         conn_watch(conn, LOOP_WRITE);
+        break;
+    case PGRES_POLLING_OK:
+        connected(conn);
+        break;
+    default:
+        connect_failed(conn);
+        break;
+    }
+}
+
+/* Keyed by session: one that hangs in a step holds one thread, however often it tries again. */
+static void submit_step(struct pg_conn *conn, enum pg_step step, struct step_job *job)
+{
+    static const struct workers_ops ops = {step_work, step_done, step_dispose};
+    char key[32];
+    snprintf(key, sizeof(key), "session %p", (void *)conn);
+    submit(conn, step, key, &ops, job);
 }
 
 static void begin_start(struct pg_conn *conn, const struct resolve_answer *addrs)
 {
-    static const struct workers_ops ops = {start_work, start_done, start_dispose};
-    struct start_job *job = mem_alloc(sizeof(*job));
+    struct step_job *job = mem_alloc(sizeof(*job));
     loop_timer_stop(conn->pause);
     job->conn = conn;
     job->plan = conn->plan;
@@ -101,7 +206,17 @@ static void begin_start(struct pg_conn *conn, const struct resolve_answer *addrs
     if (addrs)
         job->addrs = *addrs;
     job->first = conn->addr_first;
-    submit(conn, STEP_START, NULL, &ops, job);
+    submit_step(conn, STEP_START, job);
+}
+
+static void next_step(struct pg_conn *conn)
+{
+    struct step_job *job = mem_alloc(sizeof(*job));
+    loop_poll_destroy(&conn->poll); /* before libpq may close the descriptor */
+    job->conn = conn;
+    job->pg = conn->pg;
+    conn->pg = NULL;
+    submit_step(conn, STEP_POLL, job);
 }
 
 /* ---- resolve ---- */
@@ -204,105 +319,12 @@ void connect_begin(struct pg_conn *conn)
     submit(conn, STEP_PLAN, NULL, &ops, job);
 }
 
-/* ---- poll and check ---- */
-
-/*
- * A pooler answers the start-up itself with a key of its own, so the process number that it told
- * is not the one of the server process behind it.
- */
-static void begin_check(struct pg_conn *conn)
-{
-    static const char sql[] = "SELECT pg_catalog.pg_backend_pid()";
-    conn->step = STEP_CHECK;
-    if (!PQenterPipelineMode(conn->pg) ||
-        !PQsendQueryParams(conn->pg, sql, 0, NULL, NULL, NULL, NULL, 0) ||
-        !PQpipelineSync(conn->pg) || !conn_flush(conn))
-        conn_fail_libpq(conn, PG_FAIL_CLOSED);
-}
-
-static void connected(struct pg_conn *conn)
-{
-    const char *version = PQparameterStatus(conn->pg, "server_version");
-    PQsetErrorVerbosity(conn->pg, PQERRORS_DEFAULT);
-    PQsetnonblocking(conn->pg, 1);
-    conn->server_version = PQserverVersion(conn->pg);
-    conn->backend_pid = PQbackendPID(conn->pg);
-    if (!conn_watch(conn, LOOP_READ))
-        return;
-    if (conn->console) {
-        conn->step = STEP_NONE;
-        conn_established(conn);
-    } else if (version && strcasestr(version, "bouncer")) {
-        conn_fail(conn, PG_FAIL_CONFIG, "%s", pg_pooler_text);
-    } else {
-        begin_check(conn);
-    }
-}
-
-/* libpq may close the socket and open another one, even with the same number: no watch stays. */
-static void poll_step(struct pg_conn *conn)
-{
-    loop_poll_destroy(&conn->poll);
-    switch (PQconnectPoll(conn->pg)) {
-    case PGRES_POLLING_READING:
-        conn_watch(conn, LOOP_READ);
-        break;
-    case PGRES_POLLING_WRITING:
-        conn_watch(conn, LOOP_WRITE);
-        break;
-    case PGRES_POLLING_OK:
-        connected(conn);
-        break;
-    default:
-        connect_failed(conn);
-        break;
-    }
-}
-
-static bool is_own_pid(const struct pg_conn *conn, const PGresult *result)
-{
-    int64_t pid;
-    return PQntuples(result) == 1 && PQnfields(result) == 1 &&
-           str_parse_i64(PQgetvalue(result, 0, 0), 0, INT32_MAX, &pid) && pid == conn->backend_pid;
-}
-
-/* True while more replies are needed. */
-static bool take_check_reply(struct pg_conn *conn, const PGresult *result)
-{
-    switch (PQresultStatus(result)) {
-    case PGRES_TUPLES_OK:
-        if (is_own_pid(conn, result))
-            return true;
-        conn_fail(conn, PG_FAIL_CONFIG, "%s", pg_pooler_text);
-        return false;
-    case PGRES_PIPELINE_SYNC:
-        conn->step = STEP_NONE;
-        conn_established(conn);
-        return false;
-    default:
-        conn_fail_libpq(conn,
-                        PQstatus(conn->pg) == CONNECTION_BAD ? PG_FAIL_CLOSED : PG_FAIL_PROTOCOL);
-        return false;
-    }
-}
-
-static void check_step(struct pg_conn *conn)
-{
-    bool is_wanting = true;
-    int nulls = 0;
-    while (is_wanting && nulls < 3 && !PQisBusy(conn->pg)) {
-        PGresult *result = PQgetResult(conn->pg);
-        nulls = result ? 0 : nulls + 1;
-        if (result)
-            is_wanting = take_check_reply(conn, result);
-        PQclear(result);
-    }
-}
+/* ---- events ---- */
 
 void connect_on_event(struct pg_conn *conn, int events)
 {
     if (conn->step == STEP_POLL) {
-        poll_step(conn);
+        next_step(conn);
     } else if (conn->step == STEP_CHECK) {
         if ((events & LOOP_WRITE) && !conn_flush(conn))
             conn_fail_libpq(conn, PG_FAIL_CLOSED);

@@ -141,6 +141,13 @@ static void join_addresses(const char *host, const struct resolve_answer *addrs,
     }
 }
 
+/* libpq would print it to stderr. */
+static void ignore_notice(void *arg, const PGresult *result)
+{
+    (void)arg;
+    (void)result;
+}
+
 PGconn *pg_plan_connect(const struct pg_plan *plan, const struct resolve_answer *addrs,
                         unsigned first)
 {
@@ -166,6 +173,7 @@ PGconn *pg_plan_connect(const struct pg_plan *plan, const struct resolve_answer 
     if (!pg)
         abort(); /* out of memory */
     PQsetErrorVerbosity(pg, PQERRORS_VERBOSE);
+    PQsetNoticeReceiver(pg, ignore_notice, NULL);
     buf_deinit(&hosts);
     buf_deinit(&hostaddrs);
     return pg;

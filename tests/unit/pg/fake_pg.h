@@ -28,6 +28,7 @@ enum fake_mode {
     FAKE_CLOSES,          /* hangs up at once */
     FAKE_REFUSES,         /* fake.sqlstate and fake.text */
     FAKE_ASKS_PASSWORD,   /* clear text; then refuses */
+    FAKE_SCRAM_FOR_EVER,  /* seconds of SCRAM rounds */
     FAKE_POOLER           /* another process number than the server's */
 };
 
@@ -382,20 +383,46 @@ static void let_in(struct fake_session *s)
         put_ready(s);
 }
 
+static size_t read_password_message(struct fake_session *s, char *body, size_t n)
+{
+    char head[5];
+    uint32_t len;
+    memset(body, 0, n);
+    if (!fake_read(s->fd, head, 5))
+        return 0;
+    memcpy(&len, head + 1, 4);
+    len = ntohl(len) - 4;
+    return len < n && fake_read(s->fd, body, len) ? len : 0;
+}
+
 static void ask_password(struct fake_session *s)
 {
-    char head[5], body[256] = "";
-    uint32_t n;
+    char body[256], text[512];
     put_plain(s, 'R', "\0\0\0\3", 4);
     fake_flush(s);
-    if (!fake_read(s->fd, head, 5))
-        return;
-    memcpy(&n, head + 1, 4);
-    (void)!fake_read(s->fd, body, size_min(ntohl(n) - 4, sizeof(body) - 1));
-    char text[512];
+    read_password_message(s, body, sizeof(body) - 1);
     snprintf(text, sizeof(text), "password \"%s\" is wrong", body);
     put_error(s, "FATAL", "28P01", text);
     fake_flush(s);
+}
+
+static void ask_scram(struct fake_session *s)
+{
+    static const char sasl[] = "\0\0\0\x0aSCRAM-SHA-256\0";
+    char body[1024];
+    struct buf reply;
+    put_plain(s, 'R', sasl, sizeof(sasl));
+    fake_flush(s);
+    size_t n = read_password_message(s, body, sizeof(body) - 1);
+    const char *nonce = n > 18 ? strstr(body + 18, "r=") : NULL;
+    if (!nonce)
+        return;
+    buf_init(&reply, 1024);
+    put32(&reply, 11);
+    buf_printf(&reply, "%sserver,s=c2FsdHNhbHRzYWx0,i=800000", nonce);
+    put_message(s, 'R', &reply);
+    buf_deinit(&reply);
+    fake_hang(s);
 }
 
 static void greet(struct fake_session *s)
@@ -424,6 +451,9 @@ static void greet(struct fake_session *s)
         break;
     case FAKE_ASKS_PASSWORD:
         ask_password(s);
+        break;
+    case FAKE_SCRAM_FOR_EVER:
+        ask_scram(s);
         break;
     case FAKE_CLOSES:
         break;
