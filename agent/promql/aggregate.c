@@ -146,10 +146,11 @@ static bool aggregate_running(struct aggregation *a, const struct running_op *op
         if (!row)
             return false;
         memset(running, 0, steps * sizeof(*running));
-        for (size_t r = a->groups.first[g]; r != KEY_NONE; r = a->groups.next[r])
+        for (size_t r = a->groups.first[g]; r != KEY_NONE; r = a->groups.next[r]) {
             for (size_t i = 0; i < steps; i++)
                 if (!is_absent(a->in->rows[r].v[i]))
                     op->add(&running[i], a->in->rows[r].v[i]);
+        }
         for (size_t i = 0; i < steps; i++)
             if (running[i].n > 0)
                 row->v[i] = op->result(&running[i]);
@@ -285,13 +286,14 @@ static bool choose_rows(struct aggregation *a, struct member *members)
         if (!row->v)
             return false;
     }
-    for (size_t g = 0; g < a->groups.n; g++)
+    for (size_t g = 0; g < a->groups.n; g++) {
         for (size_t i = 0; i < a->grid->n; i++) {
             size_t k = rank(a, g, i, members);
 
             for (size_t m = 0; m < k; m++)
                 a->out->rows[members[m].row].v[i] = members[m].v;
         }
+    }
     value_prune(a->out, a->grid);
     return true;
 }
@@ -376,10 +378,11 @@ static bool count_group(struct aggregation *a, struct counting *c, size_t group,
     struct row *row = NULL;
     size_t n = 0;
 
-    for (size_t r = a->groups.first[group]; r != KEY_NONE; r = a->groups.next[r])
+    for (size_t r = a->groups.first[group]; r != KEY_NONE; r = a->groups.next[r]) {
         for (size_t i = 0; i < a->grid->n; i++)
             if (!is_absent(a->in->rows[r].v[i]))
                 values[n++] = (struct counted){.v = a->in->rows[r].v[i], .step = i};
+    }
     qsort(values, n, sizeof(*values), compare_counted);
     for (size_t i = 0; i < n; i++) {
         double *count;

@@ -29,10 +29,11 @@ bool eval_cancelled(struct eval *ev)
 
 bool eval_charge(struct eval *ev, size_t n)
 {
-    if (n > ev->samples_left)
+    if (n > ev->samples_left) {
         return err_set(ev->err, ERR_LIMIT,
                        "query processing would load too many samples into memory in query "
                        "execution");
+    }
     ev->samples_left -= n;
     if (arena_exceeded(ev->arena))
         return err_set(ev->err, ERR_LIMIT, "query needs more memory than its budget");
@@ -89,32 +90,38 @@ static bool merge_row(double *into, const double *from, const struct grid *grid)
     return true;
 }
 
-bool covers_init(struct eval *ev, struct covers *covers, size_t n)
+bool covers_init(struct covers *covers, struct eval *ev, const struct grid *grid,
+                 const struct value *rows)
 {
-    covers->v = eval_array(ev, n, sizeof(*covers->v));
-    covers->is_copy = eval_array(ev, n, sizeof(*covers->is_copy));
+    *covers = (struct covers){.ev = ev, .grid = grid, .rows = rows};
+    covers->v = eval_array(ev, rows->n, sizeof(*covers->v));
+    covers->is_copy = eval_array(ev, rows->n, sizeof(*covers->is_copy));
     return covers->v && covers->is_copy;
 }
 
-bool covers_add(struct eval *ev, struct covers *covers, size_t key, const struct value *rows,
-                size_t r, const struct grid *grid, const double *where, bool *overlaps)
+static bool cover_copy(struct covers *covers, size_t key)
 {
-    const double *from = rows->rows[r].v;
+    double *copy = eval_row(covers->ev, covers->grid);
+
+    if (!copy)
+        return false;
+    memcpy(copy, covers->v[key], covers->grid->n * sizeof(*copy));
+    covers->v[key] = copy;
+    covers->is_copy[key] = true;
+    return true;
+}
+
+bool covers_add(struct covers *covers, size_t key, size_t r, const double *where, bool *overlaps)
+{
+    double *from = covers->rows->rows[r].v;
 
     if (!covers->v[key]) {
-        covers->v[key] = rows->rows[r].v;
+        covers->v[key] = from;
         return true;
     }
-    if (!covers->is_copy[key]) {
-        double *copy = eval_row(ev, grid);
-
-        if (!copy)
-            return false;
-        memcpy(copy, covers->v[key], grid->n * sizeof(*copy));
-        covers->v[key] = copy;
-        covers->is_copy[key] = true;
-    }
-    for (size_t i = 0; i < grid->n; i++) {
+    if (!covers->is_copy[key] && !cover_copy(covers, key))
+        return false;
+    for (size_t i = 0; i < covers->grid->n; i++) {
         if (is_absent(from[i]) || (where && is_absent(where[i])))
             continue;
         *overlaps = *overlaps || !is_absent(covers->v[key][i]);
@@ -131,12 +138,12 @@ bool eval_check_unique(struct eval *ev, const struct value *value, const struct 
     struct covers covers;
     bool overlaps = false;
 
-    if (!key_index_init(ev, &index, &whole, value->n) || !covers_init(ev, &covers, value->n))
+    if (!key_index_init(ev, &index, &whole, value->n) || !covers_init(&covers, ev, grid, value))
         return false;
     for (size_t r = 0; r < value->n; r++) {
         size_t key = key_index_add(&index, &value->rows[r].labels);
 
-        if (!covers_add(ev, &covers, key, value, r, grid, NULL, &overlaps))
+        if (!covers_add(&covers, key, r, NULL, &overlaps))
             return false;
         if (overlaps)
             return err_set(ev->err, ERR_INVALID, "%s", text);
@@ -337,6 +344,7 @@ static bool within_budget(struct eval *ev)
     return eval_charge(ev, 0);
 }
 
+/* lint-ok parameters: what a query is made of, and two places for what comes out */
 bool promql_instant(const struct promql_expr *expr, struct reader *reader, int64_t t,
                     const struct promql_limits *limits, struct arena *arena,
                     struct promql_value *out, struct err *err)
@@ -356,19 +364,22 @@ bool promql_instant(const struct promql_expr *expr, struct reader *reader, int64
 
 static bool check_range(struct eval *ev, const struct promql_expr *expr, int64_t step)
 {
-    if (expr->root->type != PROMQL_SCALAR && expr->root->type != PROMQL_VECTOR)
+    if (expr->root->type != PROMQL_SCALAR && expr->root->type != PROMQL_VECTOR) {
         return err_set(ev->err, ERR_INVALID,
                        "invalid expression type \"%s\" for range query, must be Scalar or instant "
                        "Vector",
                        expr->root->type == PROMQL_MATRIX ? "range vector" : "string");
-    if (step <= 0 || ev->end < ev->start)
+    }
+    if (step <= 0 || ev->end < ev->start) {
         return err_set(ev->err, ERR_INVALID,
                        "invalid range: start %" PRId64 ", end %" PRId64 ", step %" PRId64,
                        ev->start, ev->end, step);
-    if ((ev->end - ev->start) / step >= PROMQL_POINTS_MAX)
+    }
+    if ((ev->end - ev->start) / step >= PROMQL_POINTS_MAX) {
         return err_set(ev->err, ERR_LIMIT,
                        "exceeded maximum resolution of 11,000 points per timeseries. Try "
                        "decreasing the query resolution (?step=XX)");
+    }
     return true;
 }
 
@@ -385,16 +396,23 @@ static bool range_series(struct eval *ev, const struct row *row, const struct gr
     return true;
 }
 
+/* A scalar is a row without labels. */
+static bool rows_of_scalar(struct eval *ev, struct value *value)
+{
+    if (value->type != PROMQL_SCALAR)
+        return true;
+    value->rows = eval_array(ev, 1, sizeof(*value->rows));
+    if (!value->rows)
+        return false;
+    value->rows[0].v = value->scalar;
+    value->n = 1;
+    return true;
+}
+
 static bool range_value(struct eval *ev, struct value *value, const struct grid *grid,
                         struct promql_value *out)
 {
-    struct row scalar = {.v = value->scalar};
-
-    if (value->type == PROMQL_SCALAR) {
-        value->rows = &scalar;
-        value->n = 1;
-    }
-    if (!finish_rows(ev, value, grid))
+    if (!rows_of_scalar(ev, value) || !finish_rows(ev, value, grid))
         return false;
     value_sort(value, compare_rows);
     out->matrix = arena_alloc_array(ev->arena, value->n, sizeof(*out->matrix));
@@ -404,6 +422,7 @@ static bool range_value(struct eval *ev, struct value *value, const struct grid 
     return true;
 }
 
+/* lint-ok parameters: as above, with three times */
 bool promql_range(const struct promql_expr *expr, struct reader *reader, int64_t start, int64_t end,
                   int64_t step, const struct promql_limits *limits, struct arena *arena,
                   struct promql_value *out, struct err *err)

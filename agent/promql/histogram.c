@@ -174,10 +174,11 @@ static size_t buckets_at(const struct histograms *h, const struct value *in, siz
 {
     size_t n = 0;
 
-    for (size_t r = h->first[key]; r != KEY_NONE; r = h->next[r])
+    for (size_t r = h->first[key]; r != KEY_NONE; r = h->next[r]) {
         if (!is_absent(in->rows[r].v[step]))
             h->buckets[n++] =
                 (struct bucket){.bound = h->rows[r].bound, .count = in->rows[r].v[step]};
+    }
     return n;
 }
 

@@ -71,10 +71,11 @@ bool fn_label_replace(struct eval *ev, const struct node *node, const struct gri
     if (!is_label_name(dst))
         return err_set(ev->err, ERR_INVALID,
                        "invalid destination label name in label_replace(): %.128s", dst);
-    if (!node->call.regex)
+    if (!node->call.regex) {
         return err_set(ev->err, ERR_INVALID,
                        "invalid regular expression in label_replace(): %.256s",
                        arg_string(node, 4));
+    }
     if (!eval_node(ev, node->call.args[0], grid, out))
         return false;
     dst = arena_strdup(ev->arena, dst);
@@ -110,11 +111,13 @@ bool fn_label_join(struct eval *ev, const struct node *node, const struct grid *
     struct buf text;
     bool ok = true;
 
-    for (size_t i = 3; i < node->call.n; i++)
-        if (!is_label_name(arg_string(node, i)))
+    for (size_t i = 3; i < node->call.n; i++) {
+        if (!is_label_name(arg_string(node, i))) {
             return err_set(ev->err, ERR_INVALID,
                            "invalid source label name in label_join(): %.128s",
                            arg_string(node, i));
+        }
+    }
     if (!is_label_name(dst))
         return err_set(ev->err, ERR_INVALID,
                        "invalid destination label name in label_join(): %.128s", dst);

@@ -208,35 +208,52 @@ static void lex_word(struct lexer *lexer, struct token *token)
     emit(lexer, token, colon ? TOK_METRIC_IDENT : TOK_IDENT, 0, n);
 }
 
-static void lex_in_braces(struct lexer *lexer, struct token *token)
+/* `= =~ != !~` of a matcher. */
+static void lex_match_op(struct lexer *lexer, struct token *token, char c)
 {
-    char c = peek(lexer, 0), next = peek(lexer, 1);
+    char next = peek(lexer, 1);
 
-    if (lexer->pos >= lexer->len)
-        fail_text(lexer, token, "unexpected end of input inside braces");
-    else if (is_alpha(c))
-        lex_word(lexer, token);
-    else if (c == '"' || c == '\'' || c == '`')
-        lex_string(lexer, token);
-    else if (c == ',')
-        emit(lexer, token, TOK_PUNCT, c, 1);
-    else if (c == '=' && next == '~')
-        emit(lexer, token, TOK_OP, OP_RE, 2);
+    if (next == '~')
+        emit(lexer, token, TOK_OP, c == '=' ? OP_RE : OP_NRE, 2);
     else if (c == '=')
         emit(lexer, token, TOK_PUNCT, c, 1);
-    else if (c == '!' && next == '~')
-        emit(lexer, token, TOK_OP, OP_NRE, 2);
-    else if (c == '!' && next == '=')
+    else if (next == '=')
         emit(lexer, token, TOK_OP, OP_NE, 2);
-    else if (c == '!')
+    else
         fail_char(lexer, token, "unexpected character after '!' inside braces:", 1);
-    else if (c == '{')
+}
+
+static void lex_in_braces(struct lexer *lexer, struct token *token)
+{
+    char c = peek(lexer, 0);
+
+    switch (c) {
+    case '\0':
+        fail_text(lexer, token, "unexpected end of input inside braces");
+        break;
+    case '"':
+    case '\'':
+    case '`':
+        lex_string(lexer, token);
+        break;
+    case '=':
+    case '!':
+        lex_match_op(lexer, token, c);
+        break;
+    case '{':
         fail_char(lexer, token, "unexpected left brace", 0);
-    else if (c == '}') {
-        lexer->in_braces = false;
+        break;
+    case ',':
+    case '}':
+        lexer->in_braces = c != '}';
         emit(lexer, token, TOK_PUNCT, c, 1);
-    } else
-        fail_char(lexer, token, "unexpected character inside braces:", 0);
+        break;
+    default:
+        if (is_alpha(c))
+            lex_word(lexer, token);
+        else
+            fail_char(lexer, token, "unexpected character inside braces:", 0);
+    }
 }
 
 static void lex_bracket(struct lexer *lexer, struct token *token, char c)
@@ -307,32 +324,60 @@ static void lex_end(struct lexer *lexer, struct token *token)
         emit(lexer, token, TOK_EOF, 0, 0);
 }
 
-static void lex_statement(struct lexer *lexer, struct token *token)
+static void lex_number_or_word(struct lexer *lexer, struct token *token, char c)
 {
-    static const char arithmetic[] = "+-*/%^"; /* in the order of enum promql_op */
-    char c = peek(lexer, 0);
-    const char *op = c ? strchr(arithmetic, c) : NULL;
-
-    if (lexer->pos >= lexer->len)
-        lex_end(lexer, token);
-    else if (op)
-        emit(lexer, token, TOK_OP, (int)(op - arithmetic), 1);
-    else if (is_digit(c) || (c == '.' && is_digit(peek(lexer, 1))))
+    if (is_digit(c) || (c == '.' && is_digit(peek(lexer, 1))))
         lex_number(lexer, token);
     else if (c == ':' && lexer->in_brackets)
         lex_colon(lexer, token);
     else if (is_alpha(c) || c == ':')
         lex_word(lexer, token);
-    else if (c && strchr("()[]{", c))
-        lex_bracket(lexer, token, c);
-    else if (c && strchr("=!<>", c))
-        lex_comparison(lexer, token, c);
-    else if (c && strchr("\"'`", c))
-        lex_string(lexer, token);
-    else if (c == ',' || c == '@')
-        emit(lexer, token, TOK_PUNCT, c, 1);
     else
         fail_char(lexer, token, "unexpected character:", 0);
+}
+
+static void lex_statement(struct lexer *lexer, struct token *token)
+{
+    static const char arithmetic[] = "+-*/%^"; /* in the order of enum promql_op */
+    char c = peek(lexer, 0);
+
+    switch (c) {
+    case '\0':
+        lex_end(lexer, token);
+        break;
+    case '+':
+    case '-':
+    case '*':
+    case '/':
+    case '%':
+    case '^':
+        emit(lexer, token, TOK_OP, (int)(strchr(arithmetic, c) - arithmetic), 1);
+        break;
+    case '(':
+    case ')':
+    case '[':
+    case ']':
+    case '{':
+        lex_bracket(lexer, token, c);
+        break;
+    case '=':
+    case '!':
+    case '<':
+    case '>':
+        lex_comparison(lexer, token, c);
+        break;
+    case '"':
+    case '\'':
+    case '`':
+        lex_string(lexer, token);
+        break;
+    case ',':
+    case '@':
+        emit(lexer, token, TOK_PUNCT, c, 1);
+        break;
+    default:
+        lex_number_or_word(lexer, token, c);
+    }
 }
 
 void lexer_next(struct lexer *lexer, struct token *token)

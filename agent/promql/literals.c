@@ -18,22 +18,28 @@ static bool is_digit_of(char c, int base)
     return c >= '0' && c < '0' + base;
 }
 
+/* Does the separator at i stand between digits, or behind 0x? */
+static bool is_separator(const char *s, size_t n, size_t i)
+{
+    bool hex = n > 2 && s[0] == '0' && (s[1] | 0x20) == 'x';
+    int base = hex ? 16 : 10;
+
+    if (i == 0 || i + 1 == n || !is_digit_of(s[i + 1], base))
+        return false;
+    return is_digit_of(s[i - 1], base) || (hex && i == 2);
+}
+
 /* The text without digit separators; false where one does not stand between digits. */
 static bool strip_underscores(const char *s, size_t n, char out[NUMBER_TEXT_MAX])
 {
-    bool hex = n > 2 && s[0] == '0' && (s[1] == 'x' || s[1] == 'X');
     size_t len = 0;
 
     if (n == 0 || n >= NUMBER_TEXT_MAX)
         return false;
     for (size_t i = 0; i < n; i++) {
-        if (s[i] != '_') {
+        if (s[i] != '_')
             out[len++] = s[i];
-            continue;
-        }
-        bool before = i > 0 && (is_digit_of(s[i - 1], hex ? 16 : 10) || (hex && i == 2));
-
-        if (!before || i + 1 == n || !is_digit_of(s[i + 1], hex ? 16 : 10))
+        else if (!is_separator(s, n, i))
             return false;
     }
     out[len] = '\0';

@@ -24,12 +24,12 @@ static bool cover_side(struct eval *ev, const struct node *node, const struct gr
     const struct key_spec spec = spec_of(node);
     bool overlaps = false;
 
-    if (!key_index_init(ev, index, &spec, side->n) || !covers_init(ev, covers, side->n))
+    if (!key_index_init(ev, index, &spec, side->n) || !covers_init(covers, ev, grid, side))
         return false;
     for (size_t r = 0; r < side->n; r++) {
         size_t key = key_index_add(index, &side->rows[r].labels);
 
-        if (!covers_add(ev, covers, key, side, r, grid, NULL, &overlaps))
+        if (!covers_add(covers, key, r, NULL, &overlaps))
             return false;
     }
     return true;
@@ -124,10 +124,11 @@ static double *steps_of_many(struct join *j)
 {
     double *any = eval_row(j->ev, j->grid);
 
-    for (size_t r = 0; any && r < j->many->n; r++)
+    for (size_t r = 0; any && r < j->many->n; r++) {
         for (size_t i = 0; i < j->grid->n; i++)
             if (!is_absent(j->many->rows[r].v[i]))
                 any[i] = 1;
+    }
     return any;
 }
 
@@ -141,13 +142,14 @@ static bool index_one(struct join *j)
     j->last = eval_array(j->ev, n, sizeof(*j->last));
     j->next = eval_array(j->ev, n, sizeof(*j->next));
     if (!any || !j->first || !j->last || !j->next || !key_index_init(j->ev, &j->index, &spec, n) ||
-        !covers_init(j->ev, &j->one_covers, n) || !covers_init(j->ev, &j->many_covers, n))
+        !covers_init(&j->one_covers, j->ev, j->grid, j->one) ||
+        !covers_init(&j->many_covers, j->ev, j->grid, j->many))
         return false;
     for (size_t r = 0; r < n; r++) {
         bool overlaps = false;
         size_t known = j->index.n, key = key_index_add(&j->index, &j->one->rows[r].labels);
 
-        if (!covers_add(j->ev, &j->one_covers, key, j->one, r, j->grid, any, &overlaps))
+        if (!covers_add(&j->one_covers, key, r, any, &overlaps))
             return false;
         if (overlaps)
             return fail_duplicate(j, r);
@@ -240,13 +242,13 @@ static bool join_many(struct join *j, size_t r)
     if (key == KEY_NONE)
         return true;
     if (j->node->binary.matching.card == CARD_ONE_TO_ONE &&
-        !covers_add(j->ev, &j->many_covers, key, j->many, r, j->grid, j->one_covers.v[key],
-                    &overlaps))
+        !covers_add(&j->many_covers, key, r, j->one_covers.v[key], &overlaps))
         return false;
-    if (overlaps)
+    if (overlaps) {
         return err_set(j->ev->err, ERR_INVALID,
                        "multiple matches for labels: many-to-one matching must be explicit "
                        "(group_left/group_right)");
+    }
     for (size_t one = j->first[key]; one != KEY_NONE; one = j->next[one])
         if (!join_pair(j, many, &j->one->rows[one]))
             return false;

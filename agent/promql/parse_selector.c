@@ -9,7 +9,7 @@
 
 #include "pgvigil/base/str.h"
 
-#define SECONDS_MAX ((double)(TIME_MAX_MS / 16) / 1000)
+#define SECONDS_MAX ((double)TIME_MAX_MS / 16 / 1000)
 
 /* ---- matchers ---- */
 
@@ -253,10 +253,11 @@ static bool parse_offset(struct parser *p, struct node *node)
     parser_advance(p);
     if (!parse_duration_ms(p, true, "offset", "number or duration", &ms))
         return false;
-    if (!mods)
+    if (!mods) {
         return parser_fail(p, node->pos,
                            "offset modifier must be preceded by an instant vector selector or "
                            "range vector selector or a subquery");
+    }
     if (mods->has_offset)
         return parser_fail(p, node->pos, "offset may not be set multiple times");
     mods->has_offset = true;
@@ -291,10 +292,11 @@ static bool parse_at(struct parser *p, struct node *node)
     } else if (!parse_at_time(p, node, &at)) {
         return false;
     }
-    if (!mods)
+    if (!mods) {
         return parser_fail(p, node->pos,
                            "@ modifier must be preceded by an instant vector selector or range "
                            "vector selector or a subquery");
+    }
     if (mods->at != AT_NONE)
         return parser_fail(p, node->pos, "@ <timestamp> may not be set multiple times");
     mods->at = at.at;

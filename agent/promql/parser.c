@@ -51,6 +51,9 @@ static int op_power(enum promql_op op)
 /* ---- errors ---- */
 
 static void set_error(struct parser *p, struct promql_error *err, size_t pos, const char *fmt,
+                      va_list ap) PRINTF_LIKE(4, 0);
+
+static void set_error(struct parser *p, struct promql_error *err, size_t pos, const char *fmt,
                       va_list ap)
 {
     const char *text = p->lexer.text;
@@ -522,11 +525,12 @@ void promql_destroy(struct promql_expr **expr)
 void promql_each_metric(const struct promql_expr *expr, void (*fn)(const char *name, void *arg),
                         void *arg)
 {
-    for (const struct node *s = expr->selectors; s; s = s->selector.next)
+    for (const struct node *s = expr->selectors; s; s = s->selector.next) {
         for (size_t i = 0; i < s->selector.matcher_count; i++) {
             const struct matcher *m = &s->selector.matchers[i];
 
             if (m->op == MATCH_EQ && str_eq(m->name, LABEL_METRIC))
                 fn(m->value, arg);
         }
+    }
 }

@@ -367,17 +367,20 @@ void value_sort(struct value *value, int (*compare)(const void *a, const void *b
 
 /* By key: where any of the rows of that key has a value. The rows themselves are not changed. */
 struct covers {
+    struct eval *ev;
+    const struct grid *grid;
+    const struct value *rows;
     double **v; /* NULL: no row of this key */
     bool *is_copy;
 };
 
-bool covers_init(struct eval *ev, struct covers *covers, size_t n);
+bool covers_init(struct covers *covers, struct eval *ev, const struct grid *grid,
+                 const struct value *rows);
 /*
  * Adds row r; overlaps is set if a row of the key has a value at the same step already, looking
  * only where `where` has one (NULL = everywhere).
  */
-bool covers_add(struct eval *ev, struct covers *covers, size_t key, const struct value *rows,
-                size_t r, const struct grid *grid, const double *where, bool *overlaps);
+bool covers_add(struct covers *covers, size_t key, size_t r, const double *where, bool *overlaps);
 
 /* selectors.c */
 struct range_row {

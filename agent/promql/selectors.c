@@ -200,10 +200,11 @@ static bool subquery_ranges(struct eval *ev, const struct node *node, const stru
         *row = (struct range_row){.labels = value.rows[r].labels,
                                   .drop_name = value.rows[r].drop_name};
         row->points = arena_alloc_array(ev->arena, inner.n, sizeof(*row->points));
-        for (size_t i = 0; i < inner.n; i++)
+        for (size_t i = 0; i < inner.n; i++) {
             if (!is_absent(value.rows[r].v[i]))
                 row->points[row->n++] =
                     (struct point){.t = grid_time(&inner, i), .v = value.rows[r].v[i]};
+        }
     }
     return true;
 }

@@ -69,10 +69,11 @@ static void check_selector(struct parser *p, struct node *node)
     for (size_t i = 0; i < node->selector.matcher_count; i++) {
         const struct matcher *m = &node->selector.matchers[i];
 
-        if (name && m->value != name && str_eq(m->name, LABEL_METRIC))
+        if (name && m->value != name && str_eq(m->name, LABEL_METRIC)) {
             parser_type_error(p, node->pos,
                               "metric name must not be set twice: \"%.128s\" or \"%.128s\"", name,
                               m->value);
+        }
         selective = selective || !matches_empty(m);
     }
     if (!selective)
@@ -85,19 +86,21 @@ static void check_unary(struct parser *p, struct node *node)
     enum promql_type type = node->unary.child->type;
 
     node->type = type;
-    if (type != PROMQL_SCALAR && type != PROMQL_VECTOR)
+    if (type != PROMQL_SCALAR && type != PROMQL_VECTOR) {
         parser_type_error(p, node->pos,
                           "unary expression only allowed on expressions of type scalar or "
                           "instant vector, got \"%s\"",
                           type_text(type));
+    }
 }
 
 static const char *label_in_both(const struct matching *m)
 {
-    for (size_t i = 0; m->on && i < m->labels.n; i++)
+    for (size_t i = 0; m->on && i < m->labels.n; i++) {
         for (size_t j = 0; j < m->include.n; j++)
             if (str_eq(m->labels.names[i], m->include.names[j]))
                 return m->labels.names[i];
+    }
     return NULL;
 }
 
@@ -117,44 +120,60 @@ static void check_operands(struct parser *p, struct node *node)
         parser_type_error(p, node->binary.rhs->pos, text);
 }
 
-static void check_binary(struct parser *p, struct node *node)
+static void check_bool(struct parser *p, const struct node *node)
 {
-    enum promql_op op = node->binary.op;
-    enum promql_type lhs = node->binary.lhs->type, rhs = node->binary.rhs->type;
-    const struct matching *m = &node->binary.matching;
-    bool vectors = lhs == PROMQL_VECTOR && rhs == PROMQL_VECTOR;
-    bool scalars = lhs == PROMQL_SCALAR && rhs == PROMQL_SCALAR;
-    const char *twice = label_in_both(m);
+    bool is_comparison = op_is_comparison(node->binary.op);
 
-    node->type = scalars ? PROMQL_SCALAR : PROMQL_VECTOR;
-    if (node->binary.is_bool && !op_is_comparison(op))
+    if (node->binary.is_bool && !is_comparison)
         parser_type_error(p, node->binary.op_pos,
                           "bool modifier can only be used on comparison operators");
-    if (op_is_comparison(op) && !node->binary.is_bool && scalars)
+    if (!node->binary.is_bool && is_comparison && node->type == PROMQL_SCALAR)
         parser_type_error(p, node->binary.op_pos,
                           "comparisons between scalars must use BOOL modifier");
-    if (twice)
-        parser_type_error(p, node->binary.op_pos,
-                          "label \"%.128s\" must not occur in ON and GROUP clause at once", twice);
-    check_operands(p, node);
+}
+
+static void check_matching(struct parser *p, const struct node *node, bool vectors)
+{
+    enum promql_op op = node->binary.op;
+    const struct matching *m = &node->binary.matching;
+
     if (!vectors && m->labels.n > 0)
         parser_type_error(p, node->pos, "vector matching only allowed between instant vectors");
     if (vectors && op_is_set(op) && m->card != CARD_ONE_TO_ONE)
         parser_type_error(p, node->pos, "no grouping allowed for \"%s\" operation", op_name(op));
-    if ((lhs == PROMQL_SCALAR || rhs == PROMQL_SCALAR) && op_is_set(op))
+}
+
+/* In the order in which Prometheus checks: the first error is the one that is told. */
+static void check_binary(struct parser *p, struct node *node)
+{
+    enum promql_op op = node->binary.op;
+    enum promql_type lhs = node->binary.lhs->type, rhs = node->binary.rhs->type;
+    const char *twice = label_in_both(&node->binary.matching);
+    bool has_scalar = lhs == PROMQL_SCALAR || rhs == PROMQL_SCALAR;
+
+    node->type = lhs == PROMQL_SCALAR && rhs == PROMQL_SCALAR ? PROMQL_SCALAR : PROMQL_VECTOR;
+    check_bool(p, node);
+    if (twice)
+        parser_type_error(p, node->binary.op_pos,
+                          "label \"%.128s\" must not occur in ON and GROUP clause at once", twice);
+    check_operands(p, node);
+    check_matching(p, node, lhs == PROMQL_VECTOR && rhs == PROMQL_VECTOR);
+    if (has_scalar && op_is_set(op)) {
         parser_type_error(p, node->pos,
                           "set operator \"%s\" not allowed in binary scalar expression",
                           op_name(op));
+    }
 }
 
 static void check_aggregate(struct parser *p, struct node *node)
 {
     node->type = PROMQL_VECTOR;
     expect_type(p, node->aggregate.child, PROMQL_VECTOR, "aggregation expression");
-    if (node->aggregate.param)
+    if (node->aggregate.param) {
         expect_type(p, node->aggregate.param,
                     node->aggregate.op == AGGR_COUNT_VALUES ? PROMQL_STRING : PROMQL_SCALAR,
                     "aggregation parameter");
+    }
 }
 
 static void check_arg_count(struct parser *p, const struct node *node)
@@ -208,10 +227,11 @@ static void check_subquery(struct parser *p, struct node *node)
 {
     enum promql_type type = node->subquery.child->type;
 
-    if (type != PROMQL_VECTOR)
+    if (type != PROMQL_VECTOR) {
         parser_type_error(p, node->pos,
                           "subquery is only allowed on instant vector, got %s instead",
                           promql_type_name(type));
+    }
 }
 
 void check_node(struct parser *p, struct node *node)
