@@ -108,6 +108,8 @@ class Cluster:
         ]
         primary.psql(ROLES + "".join(slots), dbname="postgres")
         primary.psql("create extension pg_stat_statements; create table beat (t float8)")
+        # Always one row: replay may be paused the moment that a heartbeat begins.
+        primary.psql("insert into beat values (extract(epoch from now()))")
         if self._load:
             fill_tables(primary.tool("pgbench"), primary)
 
@@ -274,8 +276,7 @@ class Heartbeat:
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def __enter__(self):
-        self._cluster.primary.execute("truncate beat")
-        self._cluster.primary.execute("insert into beat values (%s)", (time.time(),))
+        self._cluster.primary.execute("update beat set t = %s", (time.time(),))
         self._thread.start()
         return self
 
