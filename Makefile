@@ -38,10 +38,12 @@ LIBS = $(shell pkg-config --libs $(PACKAGES)) -lpthread -lm
 
 WARN := -Wall -Wextra $(WERROR) -Wshadow -Wformat=2 -Wstrict-prototypes -Wmissing-prototypes \
 	-Wold-style-definition -Wvla -Walloca -Wpointer-arith -Wcast-qual -Wwrite-strings -Wundef \
-	-Wimplicit-fallthrough -Werror=format-security
+	-Werror=format-security
 ifneq ($(findstring clang,$(CC)),)
 INIT_ZERO :=
 else
+# clang does not take uthash's hash macro for what it is: falls through on purpose
+WARN += -Wimplicit-fallthrough
 INIT_ZERO := -ftrivial-auto-var-init=zero
 endif
 ifeq ($(SAN),1)

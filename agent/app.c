@@ -140,20 +140,6 @@ static bool target_gone(const struct labels *labels, void *arg)
     return node == NULL && seen != NULL && seen->role == ROLE_PRIMARY;
 }
 
-static void rules_turn(void *arg)
-{
-    struct app *app = arg;
-    struct now now = loop_now(app->loop);
-    sources_check_late(app->sources, now.mono);
-    rules_tick(app->rules, now);
-    if (app->alerts_changed) {
-        app->alerts_changed = false;
-        notify_flush(app->notify, now);
-    } else if (app->uncommitted_count > 0) {
-        on_committed(app);
-    }
-}
-
 /* ---- reports of the gate ---- */
 
 static void remember_role(struct app *app, const struct verdict *v)
@@ -229,6 +215,10 @@ static void commit_gate(struct app *app)
     app->gate_urgent = false;
 }
 
+/*
+ * Each 10 s, and with every flip and every change of an alert: whoever starts after a kill must be
+ * able to prove the lag that they were decided on.
+ */
 static void persist_timelines(void *arg)
 {
     struct app *app = arg;
@@ -239,6 +229,23 @@ static void persist_timelines(void *arg)
                                &app->timelines[i].u.timeline.entry, now);
     app->timeline_count = 0;
     commit_gate(app);
+}
+
+/* ---- rules ---- */
+
+static void rules_turn(void *arg)
+{
+    struct app *app = arg;
+    struct now now = loop_now(app->loop);
+    sources_check_late(app->sources, now.mono);
+    rules_tick(app->rules, now);
+    if (app->alerts_changed) {
+        app->alerts_changed = false;
+        notify_flush(app->notify, now);
+        persist_timelines(app);
+    } else if (app->uncommitted_count > 0) {
+        on_committed(app);
+    }
 }
 
 /* Rules start a moment after the gate's tick and stay there: both keep to the monotonic clock. */
@@ -253,6 +260,8 @@ static void start_rules_after_gate(struct app *app, struct now now)
                             app->config->evaluation_interval_ms, NULL);
 }
 
+/* ---- turns of the gate ---- */
+
 static void on_reports(void *arg)
 {
     struct app *app = arg;
@@ -260,7 +269,7 @@ static void on_reports(void *arg)
     while (ring_get(app->reports, &report))
         take_report(app, &report);
     if (app->gate_urgent)
-        commit_gate(app);
+        persist_timelines(app);
     if (!app->gate_reported)
         return;
     app->gate_reported = false;
@@ -334,11 +343,11 @@ static void reload(struct app *app)
     struct config *fresh = config_load(app->config_path, &diag);
     struct rule_set *set = fresh != NULL ? load_rules(fresh, &diag) : NULL;
     app->reload_ok = set != NULL && apply_config(app, fresh, set);
-    app->reloaded_at = loop_now(app->loop).wall;
     if (set == NULL) {
         print_findings(&diag);
         log_error("reload failed, the old configuration runs on findings=%zu", diag.count);
     } else if (app->reload_ok) {
+        app->reloaded_at = loop_now(app->loop).wall;
         log_info("configuration reloaded nodes=%zu pools=%zu", app->config->node_count,
                  app->config->pool_count);
     }
@@ -489,11 +498,9 @@ static void start_rules(struct app *app, struct rule_set **set, const struct ale
 static bool start_serve(struct app *app, struct err *err)
 {
     char socket_path[512];
-    str_copy(socket_path, sizeof(socket_path), app->config->health_dir);
-    char *slash = strrchr(socket_path, '/');
-    if (slash != NULL && slash != socket_path)
-        *slash = '\0';
-    strncat(socket_path, "/api.sock", sizeof(socket_path) - strlen(socket_path) - 1);
+    const char *slash = strrchr(app->config->health_dir, '/');
+    snprintf(socket_path, sizeof(socket_path), "%.*s/api.sock",
+             slash != NULL ? (int)(slash - app->config->health_dir) : 0, app->config->health_dir);
     app->serve = serve_create(&(struct serve_opts){.config = app->config,
                                                    .board = app->board,
                                                    .snapshots = app->snapshots,

@@ -254,21 +254,29 @@ struct parse {
     bool help;
 };
 
-/* The option at words[at]: `--name`, `--name=value`, `-n`, `-nvalue`. */
-static int parse_option(struct parse *p)
+/* The row of the option that the word names (ARRAY_LEN(options) if none), and the value in it. */
+static size_t option_find(const char *word, const char **value)
 {
-    const char *word = p->words[p->at], *value = NULL;
     size_t i = 0, name_len = strcspn(word, "=");
+    *value = NULL;
     for (; i < ARRAY_LEN(options); i++) {
         if (strlen(options[i].name) == name_len && strncmp(options[i].name, word, name_len) == 0) {
-            value = word[name_len] == '=' ? word + name_len + 1 : NULL;
+            *value = word[name_len] == '=' ? word + name_len + 1 : NULL;
             break;
         }
         if (options[i].letter != NULL && word[1] != '-' && word[1] == options[i].letter[1]) {
-            value = word[2] != '\0' ? word + 2 : NULL;
+            *value = word[2] != '\0' ? word + 2 : NULL;
             break;
         }
     }
+    return i;
+}
+
+/* The option at words[at]: `--name`, `--name=value`, `-n`, `-nvalue`. */
+static int parse_option(struct parse *p)
+{
+    const char *word = p->words[p->at], *value;
+    size_t i = option_find(word, &value);
     if (i == ARRAY_LEN(options))
         return unknown_option(word);
     if (options[i].id == OPTION_HELP) {

@@ -108,6 +108,7 @@ static bool is_method(const char *method, const char *const *list)
     return false;
 }
 
+/* lint-ok parameters: libmicrohttpd's signature */
 static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, const char *url,
                                   const char *method, const char *version, const char *upload,
                                   size_t *upload_size, void **state)

@@ -49,9 +49,8 @@ void batch_add_series(struct batch_builder *builder, struct series *series, doub
 struct batch *batch_finish(struct batch_builder *builder);
 
 /* Shorthand: BATCH_ADD(b, "db_up", 1, "node", "pg1"). */
-#define BATCH_ADD(builder, metric, value, ...)                                                     \
-    batch_add((builder), (metric), (value),                                                        \
-              (const char *const[]){__VA_OPT__(__VA_ARGS__, ) NULL})
+#define BATCH_ADD(builder, metric, value, ...) \
+    batch_add((builder), (metric), (value), (const char *const[]){__VA_OPT__(__VA_ARGS__, ) NULL})
 
 /* ---- the newest batch of each source: written by the engine, read by any thread ---- */
 struct snapshots;

@@ -4,9 +4,9 @@
  * Parsing builds an immutable tree that may be evaluated again and again, from several threads.
  * Evaluation is pure: expression, reader and time in, values in the caller's arena out. Length,
  * depth, samples, series and bytes are limited before recursion or allocation.
- * What is there: the float part of PromQL v3 with all its stable functions (agent/promql/functions.c)
- * and subqueries. Not there yet, and refused with an error: duration expressions, experimental
- * functions and modifiers, native histograms, annotations (warnings).
+ * What is there: the float part of PromQL v3 with all its stable functions
+ * (agent/promql/functions.c) and subqueries. Not there yet, and refused with an error: duration
+ * expressions, experimental functions and modifiers, native histograms, annotations (warnings).
  */
 #ifndef PGVIGIL_PROMQL_PROMQL_H
 #define PGVIGIL_PROMQL_PROMQL_H
@@ -20,7 +20,8 @@
 
 struct promql_expr;
 
-/* line and col from 1; text is whole, as Prometheus words it: `1:4: parse error: unexpected ...`. */
+/* line and col from 1; text is whole, as Prometheus words it: `1:4: parse error: unexpected ...`.
+ */
 struct promql_error {
     int line, col;
     char text[ERR_TEXT_MAX];
