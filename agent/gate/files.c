@@ -193,10 +193,15 @@ static bool spares_make(const struct files *files, const char *name, struct err 
 
 /* ---- opening ---- */
 
-static bool is_kept(const char *name, const char *const *keep, size_t keep_count)
+struct keep {
+    const char *const *names;
+    size_t count;
+};
+
+static bool is_kept(const char *name, const struct keep *keep)
 {
-    for (size_t i = 0; i < keep_count; i++) {
-        if (strcmp(keep[i], name) == 0)
+    for (size_t i = 0; i < keep->count; i++) {
+        if (strcmp(keep->names[i], name) == 0)
             return true;
     }
     return false;
@@ -245,30 +250,42 @@ static bool file_adopt(struct files *files, const char *name, struct now now)
     return true;
 }
 
-/*
- * Goes over what the last run left. First call: adopts what keep covers, so that our guardian knows
- * it before the directory is ours; second call: removes the rest.
- */
-static bool dir_walk(struct files *files, const char *const *keep, size_t keep_count, bool adopt,
-                     struct err *err)
+static bool adopt_kept(struct files *files, const char *name, const struct keep *keep,
+                       struct err *err)
+{
+    (void)err;
+    if (files->count < FILES_MAX && is_kept(name, keep))
+        file_adopt(files, name, clock_read());
+    return true;
+}
+
+static bool remove_unkept(struct files *files, const char *name, const struct keep *keep,
+                          struct err *err)
+{
+    (void)keep;
+    if (file_find(files, name) || unlinkat(files->dir_fd, name, 0) == 0 || errno == ENOENT)
+        return true;
+    return fail(err, "remove", name);
+}
+
+/* Health files in the directory; others and hidden ones are not looked at. */
+static bool dir_walk(struct files *files, const struct keep *keep, struct err *err,
+                     bool (*visit)(struct files *files, const char *name, const struct keep *keep,
+                                   struct err *err))
 {
     int fd = openat(files->dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *dir = fd < 0 ? NULL : fdopendir(fd);
     if (!dir) {
+        fail(err, "read", "health directory");
         if (fd >= 0)
             close(fd);
-        return fail(err, "read", "health directory");
+        return false;
     }
     bool ok = true;
-    for (struct dirent *e; ok && files->count < FILES_MAX && (e = readdir(dir));) {
-        if (e->d_name[0] == '.' ||
-            !(ends_with(e->d_name, ".read") || ends_with(e->d_name, ".write")))
-            continue;
-        if (adopt && is_kept(e->d_name, keep, keep_count))
-            file_adopt(files, e->d_name, clock_read());
-        else if (!adopt && !file_find(files, e->d_name) &&
-                 unlinkat(files->dir_fd, e->d_name, 0) != 0 && errno != ENOENT)
-            ok = fail(err, "remove", e->d_name);
+    for (struct dirent *e; ok && (e = readdir(dir));) {
+        if (e->d_name[0] != '.' &&
+            (ends_with(e->d_name, ".read") || ends_with(e->d_name, ".write")))
+            ok = visit(files, e->d_name, keep, err);
     }
     closedir(dir);
     return ok;
@@ -277,12 +294,13 @@ static bool dir_walk(struct files *files, const char *const *keep, size_t keep_c
 struct files *files_open(const char *dir, struct lease_page *page, const char *const *keep,
                          size_t keep_count, struct err *err)
 {
-    struct files *files = mem_alloc(sizeof *files);
+    struct files *files = mem_alloc(sizeof(*files));
+    const struct keep kept = {keep, keep_count};
     files->page = page;
     files->dir_fd = dir_open(dir, err);
-    if (files->dir_fd < 0 || !dir_walk(files, keep, keep_count, true, err) ||
-        !lease_take_over(page, files->dir_fd, err) ||
-        !dir_walk(files, keep, keep_count, false, err))
+    /* Our guardian knows what is adopted before the directory is ours. */
+    if (files->dir_fd < 0 || !dir_walk(files, &kept, err, adopt_kept) ||
+        !lease_take_over(page, files->dir_fd, err) || !dir_walk(files, &kept, err, remove_unkept))
         files_close(&files);
     return files;
 }

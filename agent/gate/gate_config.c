@@ -44,8 +44,12 @@ static void node_connect(struct gate *gate, struct gate_node *node, const struct
     probe_destroy(&node->probe);
     mem_free(node->dsn);
     node->dsn = mem_strdup(cn->dsn);
-    node->probe = probe_create(gate->loop, gate->workers, cn, config->secret_modes,
-                               config->gate.probe_timeout_ms, gate_on_result, node);
+    struct probe_opts opts = {.node = cn,
+                              .secret_modes = config->secret_modes,
+                              .timeout_ms = config->gate.probe_timeout_ms,
+                              .on_result = gate_on_result,
+                              .arg = node};
+    node->probe = probe_create(gate->loop, gate->workers, &opts);
 }
 
 static struct gate_node *node_take(struct old_parts *old, const char *name)

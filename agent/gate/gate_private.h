@@ -72,7 +72,7 @@ struct gate {
     size_t waiting; /* nodes whose answer the phase waits for */
     mono_ms ticked_at;
     bool gap;
-    int quiet_ticks; /* to come in which nothing is published: see gate_tick() */
+    int quiet_ticks;         /* to come in which nothing is published: see gate_tick() */
     uint64_t last_answer_ns; /* 0 = none in this tick */
 
     char *health_dir; /* of the start: the guardian knows no other */

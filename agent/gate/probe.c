@@ -339,28 +339,25 @@ static void on_state(struct pg_conn *conn, enum pg_state state, void *arg)
 }
 
 struct probe *probe_create(struct loop *loop, struct workers *workers,
-                           const struct config_node *node, enum config_secret_modes modes,
-                           int64_t timeout_ms,
-                           void (*on_result)(const struct probe_result *result, void *arg),
-                           void *arg)
+                           const struct probe_opts *opts)
 {
-    struct probe *p = mem_alloc(sizeof *p);
+    struct probe *p = mem_alloc(sizeof(*p));
     p->loop = loop;
-    p->timeout_ms = timeout_ms;
-    p->on_result = on_result;
-    p->arg = arg;
-    str_copy(p->name, sizeof p->name, node->name);
+    p->timeout_ms = opts->timeout_ms;
+    p->on_result = opts->on_result;
+    p->arg = opts->arg;
+    str_copy(p->name, sizeof(p->name), opts->node->name);
     p->fail_timer = loop_timer_create(loop, on_fail_timer, p);
-    struct pg_conn_opts opts = {.name = node->name,
-                                .role = "probe",
-                                .dsn = node->dsn,
-                                .secret_modes = modes,
-                                .options = PROBE_OPTIONS,
-                                .connect_timeout_ms = timeout_ms,
-                                .max_result_bytes = PROBE_RESULT_MAX,
-                                .on_state = on_state,
-                                .arg = p};
-    p->conn = pg_conn_create(loop, workers, &opts);
+    struct pg_conn_opts conn_opts = {.name = opts->node->name,
+                                     .role = "probe",
+                                     .dsn = opts->node->dsn,
+                                     .secret_modes = opts->secret_modes,
+                                     .options = PROBE_OPTIONS,
+                                     .connect_timeout_ms = opts->timeout_ms,
+                                     .max_result_bytes = PROBE_RESULT_MAX,
+                                     .on_state = on_state,
+                                     .arg = p};
+    p->conn = pg_conn_create(loop, workers, &conn_opts);
     pg_conn_start(p->conn);
     return p;
 }

@@ -38,16 +38,21 @@ struct probe_result {
 
 struct probe;
 
-/* on_result is called once for each probe_send that returned true, before or at the deadline. */
+struct probe_opts {
+    const struct config_node *node;
+    enum config_secret_modes secret_modes;
+    int64_t timeout_ms;
+    /* Called once for each probe_send that returned true, before or at the deadline. */
+    void (*on_result)(const struct probe_result *result, void *arg);
+    void *arg;
+};
+
 struct probe *probe_create(struct loop *loop, struct workers *workers,
-                           const struct config_node *node, enum config_secret_modes modes,
-                           int64_t timeout_ms,
-                           void (*on_result)(const struct probe_result *result, void *arg),
-                           void *arg);
+                           const struct probe_opts *opts);
 void probe_destroy(struct probe **probe);
 /*
- * Sends the query. When the session is not there, on_result gets the failure at once (later in this
- * turn). false while the previous one is still running: the caller counts a skipped tick.
+ * Sends the query. When the session is not there, on_result gets the failure at once (right after
+ * this turn). false while the previous one is still running: the caller counts a skipped tick.
  */
 bool probe_send(struct probe *probe);
 const struct probe_stats *probe_stats(const struct probe *probe);

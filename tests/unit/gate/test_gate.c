@@ -10,6 +10,7 @@
 #include <cmocka.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 
 #include "gate/scratch.h"
@@ -431,6 +432,7 @@ static void test_reconfigure(void **state)
 static void agent_main(struct fixture *f, struct config *config, const struct gate_image *image)
 {
     struct err err;
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that fails leaves nothing running */
     f->page = lease_start(f->health, &err);
     gate_up(f, config, image);
     for (;;) {

@@ -65,6 +65,7 @@ static void agent_main(const char *dir, struct told *told, int64_t lease_ms,
                        const char *const *keep, size_t keep_count)
 {
     struct err err;
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that fails leaves nothing running */
     struct lease_page *page = lease_start(dir, &err);
     struct files *files = page ? files_open(dir, page, keep, keep_count, &err) : NULL;
     if (!files)
