@@ -1,11 +1,12 @@
 /*
  * judge_private.h: what the judge's files share.
  *
- * judge.c        life cycle, the order of a tick
- * judge_cluster.c  identity, primary, ring, blind, half rule, split brain, panic
- * judge_node.c   from one node's evidence to an event
- * judge_table.c  the rows {from, event, to, reason} and the one function that applies them
- * judge_weight.c weights by lag
+ * judge.c          life cycle, the order of a tick
+ * judge_cluster.c  identity, primary, ring, blind, half rule, split brain
+ * judge_panic.c    where reads go when no replica is fit
+ * judge_node.c     from one node's evidence to an event
+ * judge_table.c    the rows {from, event, to, reason} and the one function that applies them
+ * judge_weight.c   weights by lag
  * judge_publish.c  from states to verdicts and flips of read and write
  */
 #ifndef JUDGE_PRIVATE_H
@@ -155,13 +156,15 @@ void judge_drop_restored(struct judge *j);
 /* The event to apply instead of one that would take a replica out against the half rule. */
 enum judge_event judge_half_rule(const struct judge *j, const struct judge_node *n,
                                  enum judge_event event);
+/* How old a result may be and still speak for now. */
+int64_t judge_contact_ms(const struct judge *j);
+
+/* ---- judge_panic.c ---- */
 void judge_panic(struct judge *j, struct now now);
 bool judge_is_own(const struct judge *j, const struct judge_node *n);
 /* Nodes that reads could be on beside the primary. */
 size_t judge_candidates(const struct judge *j);
 bool judge_primary_usable(const struct judge *j);
-/* How old a result may be and still speak for now. */
-int64_t judge_contact_ms(const struct judge *j);
 
 /* ---- judge_node.c ---- */
 void judge_measure(const struct judge *j, struct judge_node *n, mono_ms now);

@@ -289,4 +289,24 @@ static inline void world_forget_flips(struct world *w)
     w->flip_count = 0;
 }
 
+/* Nodes that are all well, after a few ticks. */
+static inline void world_settle(struct world *w, size_t nodes)
+{
+    world_init(w, nodes);
+    world_start(w);
+    world_ticks(w, 5);
+    for (size_t i = 2; i <= nodes; i++)
+        assert_true(world_verdict(w, i)->read);
+    world_forget_flips(w);
+}
+
+/* Replicas (pg2 and on) that take no reads. */
+static inline size_t world_out(const struct world *w)
+{
+    size_t out = 0;
+    for (size_t i = 2; i <= w->n; i++)
+        out += !world_verdict(w, i)->read;
+    return out;
+}
+
 #endif
