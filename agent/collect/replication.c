@@ -1,8 +1,10 @@
 /*
  * The gate's reports become samples here, on the engine's side, so that the gate's thread never
- * touches a series. A report is complete in itself; the newest one of each node and cluster since
- * the last flush counts. Health follows the verdict: while a node is unknown (the agent may be the
- * blind one) the last value stays, and such time counts neither as healthy nor as observed.
+ * touches a series. While a lag is not proven the source counts as failing, so that alerts on it
+ * are held instead of resolved. A report is complete in itself; the newest one of each node and
+ * cluster since the last flush counts. Health follows the verdict: while a node is unknown (the
+ * agent may be the blind one) the last value stays, and such time counts neither as healthy nor as
+ * observed.
  */
 #include "collect_private.h"
 
@@ -149,7 +151,8 @@ static bool lag_known(int64_t ms)
 static void add_lag(struct batch_builder *b, const struct verdict *v)
 {
     const char *node = v->node;
-    if (lag_known(v->lag_ms))
+    /* without proof only the bounds are told: a figure between them would fire or resolve alerts */
+    if (lag_known(v->lag_ms) && v->state != FRESH_UNKNOWN)
         BATCH_ADD(b, "db_replication_lag_seconds", (double)v->lag_ms / 1000, "replica", node);
     if (lag_known(v->lag_lo_ms))
         BATCH_ADD(b, "db_replication_lag_bound_seconds", (double)v->lag_lo_ms / 1000, "replica",
@@ -190,10 +193,11 @@ static void note_source(struct replication *r, const struct gate_report *report,
 {
     const struct probe_stats *p = &report->u.node.probe;
     struct source_state *st = node_source(r, report->u.node.verdict.node);
-    if (p->answered)
+    bool proven = report->u.node.verdict.state != FRESH_UNKNOWN;
+    if (p->answered && proven)
         sources_good(st, now, p->duration_us);
     else
-        sources_bad(st, p->error);
+        sources_bad(st, p->answered ? "the lag is not proven yet" : p->error);
     st->polls_total = p->polls_total;
     st->failures_total = p->failures_total;
     st->skipped_total = p->skipped_total;

@@ -159,6 +159,13 @@ static void unknown_figures_give_no_series(void **state)
     report.u.node.verdict.lag_hi_ms = LAG_INFINITE;
     tick(&b, &report);
     assert_true(value(&b, LAG) == 1.5);
+    assert_false(sources_get(b.env.opts.sources, "r", "replication")->failing);
+    report.u.node.verdict.state = FRESH_UNKNOWN; /* not proven: alerts on it are held */
+    tick(&b, &report);
+    assert_true(value(&b, LAG) == -1);
+    assert_true(sources_get(b.env.opts.sources, "r", "replication")->failing);
+    report.u.node.verdict.state = FRESH_FRESH;
+    tick(&b, &report);
     assert_true(value(&b, "db_replication_lag_bound_seconds{bound=\"hi\",cluster=\"c\","
                           "replica=\"r\"}") == -1);
     struct gate_report primary = report_of("p", ROLE_PRIMARY, FRESH_FRESH);
