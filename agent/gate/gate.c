@@ -75,7 +75,7 @@ static void on_wake(void *arg)
 static void *thread_main(void *arg)
 {
     struct gate *gate = arg;
-    pthread_setname_np(pthread_self(), "pgvigil-gate");
+    pthread_setname_np(pthread_self(), "pgv-gate");
     atomic_store(&gate->thread_id, (int)syscall(SYS_gettid));
     sem_post(&gate->started);
     start_ticks(gate);

@@ -76,7 +76,8 @@ static void decide(struct gate *gate)
         gate->nodes[i]->failure_counted = false;
     gate->gap = false;
     gate_publish(gate, now);
-    lease_check_guardian(gate->page, now.mono);
+    if (gate->page != NULL)
+        lease_check_guardian(gate->page, now.mono);
 }
 
 static void ask_primaries(struct gate *gate)
