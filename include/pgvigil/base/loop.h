@@ -43,7 +43,11 @@ const struct hist *loop_turn_time(const struct loop *loop);
 /* Turns so far: progress for a watchdog. Any thread. */
 uint64_t loop_turns(const struct loop *loop);
 
-/* ---- timers: one-shot unless started with a period; lateness is measured for both ---- */
+/*
+ * ---- timers: one-shot unless started with a period; lateness is measured for both ----
+ * They are due by clock_read(): with a fake clock they run when it has been moved on and the loop
+ * is given a turn. Delays count from the real time of the call, not from loop_now().
+ */
 struct loop_timer *loop_timer_create(struct loop *loop, void (*fn)(void *arg), void *arg);
 void loop_timer_destroy(struct loop_timer **timer);
 /* After delay_ms (>= 0); replaces what was set. */

@@ -1,8 +1,9 @@
 /*
  * conn.h: one session to PostgreSQL (or PgBouncer's console) on a loop, that never blocks it.
  *
- * PQconnectStart runs in a worker with the host already resolved (resolve.h), then the loop drives
- * PQconnectPoll and re-reads PQsocket after each step. One node is one host: a DSN with several
+ * Every step of the connect (PQconnectStart with the host already resolved, each PQconnectPoll: TLS,
+ * SCRAM and a KDC take their time there) runs in a worker; the loop waits for the socket in between
+ * and watches it anew after each step. One node is one host: a DSN with several
  * hosts is refused. gssencmode is disabled unless set. Every step has a deadline; on any failure
  * the session is closed, told once through on_state, and tried again after a jittered backoff of
  * 1 to 30 s (30 s at once for refused logins). `${file:}` in the DSN is expanded at each connect.
@@ -56,7 +57,10 @@ struct pg_conn_opts {
     const char *options; /* value of libpq's `options` (-c ...), or NULL; not for console */
     int64_t connect_timeout_ms;
     size_t max_result_bytes; /* per run; over it PG_FAIL_PROTOCOL */
-    /* State changed to READY or BACKOFF (after a failure that is told once). */
+    /*
+     * A session was made (READY; not told again after each run), or one failed (BACKOFF; after the
+     * on_done of its run). May destroy the conn.
+     */
     void (*on_state)(struct pg_conn *conn, enum pg_state state, void *arg);
     void *arg;
 };
@@ -68,7 +72,7 @@ struct pg_stmt {
 };
 
 struct pg_run {
-    const struct pg_stmt *const *stmts;
+    const struct pg_stmt *const *stmts; /* copied; at least one */
     size_t count;
     int64_t deadline_ms; /* for the whole run, counted from now; on expiry the session is closed */
     /* result is PGRES_TUPLES_OK or an error result; borrowed, valid during the call. */
@@ -89,7 +93,7 @@ void pg_conn_retry_now(struct pg_conn *conn);
 bool pg_conn_run(struct pg_conn *conn, const struct pg_run *run) MUST_CHECK;
 enum pg_state pg_conn_state(const struct pg_conn *conn);
 enum pg_failure pg_conn_failure(const struct pg_conn *conn);
-/* Text of the last failure without DSN or password; "" if none. */
+/* Text of the last failure without DSN or password; "" if none. Both stay after a recovery. */
 const char *pg_conn_error(const struct pg_conn *conn);
 int pg_conn_server_version(const struct pg_conn *conn); /* 150020; 0 before the first connect */
 int pg_conn_backend_pid(const struct pg_conn *conn);

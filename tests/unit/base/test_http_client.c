@@ -509,6 +509,7 @@ static void a_bad_deny_list_is_refused(void **state)
 
 int main(void)
 {
+    alarm(120); /* a hang is a failure too */
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(a_good_receiver_gets_what_was_given),

@@ -402,6 +402,7 @@ static void slow_turns_are_told_once_a_minute(void **state)
 
 int main(void)
 {
+    alarm(120); /* a hang is a failure too */
 #define REAL(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 #define FAKE(f) cmocka_unit_test_setup_teardown(f, setup_fake, teardown)
     const struct CMUnitTest tests[] = {

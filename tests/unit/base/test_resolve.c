@@ -191,6 +191,7 @@ static void hanging_names_hold_up_nobody_else(void **state)
 
 int main(void)
 {
+    alarm(120); /* a hang is a failure too */
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(only_names_are_looked_up),

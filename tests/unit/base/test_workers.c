@@ -176,6 +176,34 @@ static void cancelling_works_in_every_state(void **state)
     assert_int_equal(dones, 3);
 }
 
+/* The thread comes back while the loop is still inside done(): arg must outlive that. */
+static void done_slowly(void *arg, bool was_cancelled)
+{
+    struct item *item = arg;
+    assert_true(was_cancelled);
+    gate_open = true;
+    for (int i = 0; i < WAIT_MS && running > 0; i++)
+        usleep(1000);
+    usleep(20000);
+    assert_int_equal(item->works, 1);
+    assert_int_equal(item->disposed, 0);
+    item->dones++;
+}
+
+static void cancelling_holds_what_done_still_reads(void **state)
+{
+    static const struct workers_ops slow = {work, done_slowly, dispose};
+    static struct item item;
+    (void)state;
+    item.waits = true;
+    struct workers_job *job = workers_submit(workers, NULL, &slow, &item);
+    assert_true(waited_for(&running, 1));
+    workers_cancel(workers, job);
+    assert_int_equal(item.dones, 1);
+    assert_true(waited_for(&disposed, 1));
+    assert_int_equal(item.disposed, 1);
+}
+
 static void destroying_leaves_hung_threads_behind(void **state)
 {
     static struct item hung[3], queued;
@@ -216,12 +244,14 @@ static void the_queue_has_a_bound(void **state)
 
 int main(void)
 {
+    alarm(120); /* a hang is a failure too */
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(each_job_is_done_and_disposed_once),
         TEST(one_key_runs_one_at_a_time_without_holding_threads),
         TEST(hung_names_leave_threads_for_the_rest),
         TEST(cancelling_works_in_every_state),
+        TEST(cancelling_holds_what_done_still_reads),
         TEST(destroying_leaves_hung_threads_behind),
         TEST(the_queue_has_a_bound),
     };

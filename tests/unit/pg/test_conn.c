@@ -595,6 +595,7 @@ static int wait_for_threads(void **state)
 
 int main(void)
 {
+    alarm(120); /* a hang is a failure too */
     unsetenv("PGSERVICE");
 #define FAKE(f)  cmocka_unit_test_setup_teardown(f, setup, teardown_fake)
 #define PLAIN(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
