@@ -47,7 +47,10 @@ struct http_client *http_client_create(struct loop *loop, const struct http_clie
                                        struct err *err) MUST_CHECK;
 /* Calls that run end without a callback. */
 void http_client_destroy(struct http_client **client);
-/* done is called once, later, on the loop; it may destroy the client. NULL with err when the request is not acceptable. */
+/*
+ * done is called once, later, on the loop; it may destroy the client. NULL with err when the
+ * request is not acceptable.
+ */
 struct http_call *http_client_start(struct http_client *client, const struct http_request *req,
                                     void (*done)(const struct http_answer *answer, void *arg),
                                     void *arg, struct err *err) MUST_CHECK;

@@ -6,8 +6,9 @@
  * on the loop's thread, always exactly once, also for jobs that were cancelled (then `cancelled` is
  * true: `work` may still be running; its result belongs to nobody and `dispose` is called in the
  * worker when it ends). Jobs with the same key never run at the same time (one job per host name):
- * a second one waits for the first without taking a thread. Keyed jobs are those that may hang: two threads are
- * kept free of them (with more than four), so that dead name servers do not stop the rest.
+ * a second one waits for the first without taking a thread. Keyed jobs are those that may hang:
+ * two threads are kept free of them (with more than four), so that dead name servers do not stop
+ * the rest.
  */
 #ifndef PGVIGIL_BASE_WORKERS_H
 #define PGVIGIL_BASE_WORKERS_H
