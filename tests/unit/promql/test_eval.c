@@ -139,7 +139,10 @@ static const char aggregation_load[] = "m{g=\"a\",i=\"1\"} 1\n"
                                        "tiny{i=\"3\"} -1e100\n"
                                        "huge{i=\"1\"} 1e308\n"
                                        "huge{i=\"2\"} 1e308\n"
-                                       "infs{i=\"1\"} Inf\n";
+                                       "infs{i=\"1\"} Inf\n"
+                                       "nans{i=\"1\"} NaN\n"
+                                       "nans{i=\"2\"} 1\n"
+                                       "nans{i=\"3\"} 2\n";
 
 static const struct check_case aggregation_cases[] = {
     {"sum(m{g=\"a\"})", 0, "{} 4\n"},
@@ -160,6 +163,8 @@ static const struct check_case aggregation_cases[] = {
     {"topk(3, m)", 0, "m{g=\"b\",i=\"1\"} 10\nm{g=\"a\",i=\"2\"} 3\nm{g=\"a\",i=\"1\"} 1\n"},
     {"topk by (g) (1, m)", 0, "m{g=\"a\",i=\"2\"} 3\nm{g=\"b\",i=\"1\"} 10\n"},
     {"bottomk(2, m)", 0, "m{g=\"a\",i=\"1\"} 1\nm{g=\"a\",i=\"2\"} 3\n"},
+    {"topk(3, nans)", 0, "nans{i=\"3\"} 2\nnans{i=\"2\"} 1\nnans{i=\"1\"} NaN\n"},
+    {"bottomk(3, nans)", 0, "nans{i=\"2\"} 1\nnans{i=\"3\"} 2\nnans{i=\"1\"} NaN\n"},
     {"topk(0.9, m)", 0, ""},
     {"topk(NaN, m)", 0, "error: Parameter value is NaN"},
     {"topk(1e300, m)", 0, "error: Scalar value 1e+300 overflows int64"},
@@ -200,6 +205,9 @@ static const struct {
     {"absent(m{a=\"x\"})", 120, 240, 60, "{a=\"x\"} 1@180\n"},
     {"sort_desc(m)", 0, 0, 60, "m{a=\"x\"} 1@0\nm{a=\"y\"} 10@0\n"},
     {"m == on () group_left () max(m)", 0, 60, 60, "m{a=\"y\"} 10@0 10@60\n"},
+    /* Both edges of a window, and of the lookback, at each step. */
+    {"count_over_time(m{a=\"y\"}[2m])", 0, 120, 60, "{a=\"y\"} 1@0 1@60 1@120\n"},
+    {"m{a=\"y\"}", 360, 480, 60, "m{a=\"y\"} 30@360\n"},
     {"1", 60, 0, 60, "error: invalid range: start 60000, end 0, step 60000"},
     {"1", 0, 11000, 1,
      "error: exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query "

@@ -173,6 +173,7 @@ static const char histogram_load[] = "h_bucket{s=\"a\",le=\"0.1\"} 10\n"
                                      "noinf_bucket{le=\"2\"} 2\n"
                                      "odd_bucket{le=\"1\"} 10\n"
                                      "odd_bucket{le=\"2\"} 5\n" /* a real decrease: lifted */
+                                     "odd_bucket{le=\"3\"} 12\n"
                                      "odd_bucket{le=\"x\"} 99\n"
                                      "odd_bucket 98\n"
                                      "odd_bucket{le=\"+Inf\"} 20\n"
@@ -189,7 +190,7 @@ static const struct check_case histogram_cases[] = {
     {"histogram_quantile(2, h_bucket{s=\"a\"})", 0, "{s=\"a\"} +Inf\n"},
     {"histogram_quantile(-1, h_bucket{s=\"a\"})", 0, "{s=\"a\"} -Inf\n"},
     {"histogram_quantile(0.5, noinf_bucket)", 0, "{} NaN\n"},
-    {"histogram_quantile(0.5, odd_bucket)", 0, "{} 1\n"},
+    {"histogram_quantile(0.55, odd_bucket)", 0, "{} 2.5\n"},
     {"histogram_quantile(0.5, neg_bucket)", 0, "{} -1\n"},
     {"histogram_quantile(0.25, twin_bucket)", 0, "{} 0.5\n"},
     {"histogram_fraction(0, 0.2, h_bucket{s=\"a\"})", 0, "{s=\"a\"} 0.4\n"},

@@ -333,6 +333,7 @@ static const struct {
     {"", "abs(", 2000, "", "nested deeper than 64 levels"},
     {"", "sum by (a) (", 600, "", "nested deeper than 64 levels"},
     {"", "(", 63, "x", "unclosed left parenthesis"},
+    {"", "(", 64, "x", "nested deeper than 64 levels"},
     /* Left-growing chains are not deep. */
     {"x", "+x", 4000, "", NULL},
     {"x", " or x", 1600, "", NULL},
