@@ -7,10 +7,11 @@
  * boot; after a reboot they are moved by the wall clock, and of older boots none is given while the
  * last run was in this one, because the image cannot say which entries are exact.
  */
+#include "alerts_parts.h"
+
 #include <jansson.h>
 #include <math.h>
 
-#include "alerts_parts.h"
 #include "pgvigil/base/log.h"
 #include "pgvigil/base/mem.h"
 #include "pgvigil/base/str.h"

@@ -11,9 +11,10 @@
  * Head byte: bits 7-6 the value (0 as before, 1 integer difference as varint, 2 XOR bytes);
  * bits 5-0 the zigzag change of the interval, or 63: a varint follows.
  */
+#include "head_parts.h"
+
 #include <math.h>
 
-#include "head_parts.h"
 #include "pgvigil/base/mem.h"
 
 #define DOD_FAR     63u

@@ -8,10 +8,11 @@
  * each select looks whether the path still names the file that is open. Invariant: `wanted` is
  * sorted by row, for binary search.
  */
+#include "history_parts.h"
+
 #include <math.h>
 #include <sys/stat.h>
 
-#include "history_parts.h"
 #include "pgvigil/base/mem.h"
 #include "pgvigil/store/history.h"
 

@@ -10,9 +10,10 @@
  * Invariant: a transaction is committed whole or rolled back whole, and what it was about to
  * remember (cache, newest batches) is taken over only after the commit.
  */
+#include "history_parts.h"
+
 #include <math.h>
 
-#include "history_parts.h"
 #include "pgvigil/base/mem.h"
 #include "pgvigil/base/str.h"
 #include "pgvigil/model/reader.h"

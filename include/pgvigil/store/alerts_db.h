@@ -58,7 +58,7 @@ void alerts_image_free(struct alerts_image *image);
  */
 struct alerts_db *alerts_db_create(struct loop *loop, const char *path, const char *vfs,
                                    struct alerts_image *image);
-/* Commits what is queued, waits at most 3 s, closes. */
+/* Commits what is queued, waits at most 3 s, closes. No `done` is called any more. Loop thread. */
 void alerts_db_destroy(struct alerts_db **db);
 void alerts_db_stats(struct alerts_db *db, struct alerts_db_stats *out);
 const struct hist *alerts_db_commit_time(const struct alerts_db *db);
@@ -77,7 +77,10 @@ void alerts_tx_put_gate_node(struct alerts_tx *tx, const struct gate_node_state 
 void alerts_tx_put_gate_flip(struct alerts_tx *tx, const struct gate_flip *flip);
 void alerts_tx_put_timeline(struct alerts_tx *tx, uint64_t system_id, uint32_t timeline,
                             const struct timeline_entry *entry, struct now now);
-/* Hands the transaction over. done may be NULL. */
+/*
+ * Hands the transaction over. done may be NULL. One that holds only gate nodes and timeline entries
+ * is refused (ERR_LIMIT) while thousands wait for a disk; others never are.
+ */
 void alerts_db_commit(struct alerts_db *db, struct alerts_tx **tx,
                       void (*done)(bool ok, const struct err *err, void *arg), void *arg);
 

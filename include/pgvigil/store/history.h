@@ -6,7 +6,10 @@
  * the only one that writes or checkpoints. The queue is bounded in bytes: when the disk stalls,
  * the oldest history is dropped and counted, nobody waits.
  * A fault sets `degraded` with a text; the thread keeps trying (reopen with backoff).
- * Tables (plain sqlite3 can read them): series(id, labels, name), samples(t, series, value).
+ * A series missing from its source's next batch gets a stale marker; so an empty batch ends all
+ * series of its source. Tables (plain sqlite3 can read them): series(id, name, labels, last_seen),
+ * samples(t, series, value), where value NULL is a stale marker, or a NaN if the row is also in
+ * nan_samples(t, series).
  */
 #ifndef PGVIGIL_STORE_HISTORY_H
 #define PGVIGIL_STORE_HISTORY_H

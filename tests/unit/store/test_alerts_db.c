@@ -448,6 +448,30 @@ static void test_failed_transactions_wait_in_order(void **state)
     }
 }
 
+/* What the file can never take is answered, told and dropped whole; the others go on. */
+static void test_impossible_transaction_blocks_nobody(void **state)
+{
+    const char *path = scratch("impossible.db");
+    struct world w;
+    struct reply r[2] = {0};
+    struct alerts_tx *tx = alerts_tx_create();
+    (void)state;
+
+    start(&w, path);
+    write_sql(path, "DROP TABLE gate_flips");
+    put_alert(tx, 1, ALERT_FIRING);
+    alerts_tx_put_gate_flip(tx, &flip_1);
+    alerts_db_commit(w.db, &tx, on_done, &r[0]);
+    commit_pair(&w, 2, &r[1]);
+    assert_true(wait_reply(&w, &r[0]) && wait_reply(&w, &r[1]));
+    assert_false(r[0].ok);
+    assert_true(r[1].ok);
+    assert_int_equal(stats_of(&w).queued, 0);
+    stop(&w);
+    assert_string_equal(look(path, "SELECT group_concat(fingerprint) FROM alerts"),
+                        "f000000000000002");
+}
+
 static void test_starts_without_a_disk(void **state)
 {
     const char *path = scratch("nodisk.db");
@@ -778,6 +802,7 @@ int main(void)
         cmocka_unit_test(test_gate_memory_and_reboot),
         cmocka_unit_test(test_pruning),
         cmocka_unit_test(test_failed_transactions_wait_in_order),
+        cmocka_unit_test(test_impossible_transaction_blocks_nobody),
         cmocka_unit_test(test_starts_without_a_disk),
         cmocka_unit_test(test_newer_file_is_left_alone),
         cmocka_unit_test(test_queue_bound),

@@ -193,6 +193,41 @@ static void test_reader_neither_writes_nor_checkpoints(void **state)
 
 static const char *victim;
 
+/* A newer daemon that was killed: its last commits are in the WAL alone. */
+static void die_newer(int fd)
+{
+    sqlite3 *db;
+
+    if (sqlite3_open(victim, &db) != SQLITE_OK ||
+        sqlite3_exec(db, "INSERT INTO a VALUES(7, 'x'); PRAGMA user_version=9", NULL, NULL, NULL) !=
+            SQLITE_OK)
+        _exit(1);
+    acknowledge(fd);
+    _exit(9);
+}
+
+static void test_newer_file_with_a_wal(void **state)
+{
+    struct db_spec spec = spec_of(scratch("newerwal.db"), 2);
+    struct err err = {0};
+    char wal[256];
+    bool killed;
+    (void)state;
+
+    victim = spec.path;
+    make(victim, 2);
+    assert_int_equal(run_child(die_newer, &killed), 1);
+    snprintf(wal, sizeof(wal), "%s-wal", victim);
+    uint64_t main_hash = file_hash(victim), wal_hash = file_hash(wal);
+    assert_null(db_open_write(&spec, &err));
+    assert_int_equal(err.kind, ERR_NEWER);
+    assert_null(db_open_read(&spec, &err));
+    assert_int_equal(err.kind, ERR_NEWER);
+    assert_true(file_hash(victim) == main_hash);
+    assert_true(file_hash(wal) == wal_hash);
+    assert_string_equal(look(victim, "SELECT count(*) FROM a"), "2");
+}
+
 static void open_both(int fd)
 {
     struct db_spec spec = spec_of(victim, 1);
@@ -259,6 +294,7 @@ int main(void)
         cmocka_unit_test(test_migrates),
         cmocka_unit_test(test_failed_migration_changes_nothing),
         cmocka_unit_test(test_refused_files_keep_their_bytes),
+        cmocka_unit_test(test_newer_file_with_a_wal),
         cmocka_unit_test(test_open_errors),
         cmocka_unit_test(test_reader_neither_writes_nor_checkpoints),
         cmocka_unit_test(test_migration_survives_every_end),
