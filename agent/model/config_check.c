@@ -157,7 +157,9 @@ static void check_nodes(struct config_build *b)
     struct dsn_facts *facts = mem_alloc_array(b->nodes.n, sizeof(*facts));
     check_names(b, &b->nodes);
     for (size_t i = 0; i < b->nodes.n; i++) {
-        if (node_origin(b, i, "cluster")->file == NULL)
+        /* a discovered one of several keeps its own unless the file names one for all */
+        bool own = nodes[i].cluster[0] != '\0' && b->config->cluster[0] == '\0';
+        if (node_origin(b, i, "cluster")->file == NULL && !own)
             str_copy(nodes[i].cluster, sizeof(nodes[i].cluster), b->config->cluster);
         node_lag(b, i, &nodes[i]);
         node_dsn(b, i, &nodes[i], &facts[i]);

@@ -105,7 +105,7 @@ static bool from_environment(struct config_build *b, const struct discover_env *
     add_option(&dsn, "dbname", server.service == NULL ? database() : variable("PGDATABASE"));
     add_option(&dsn, "user", variable("PGUSER"));
     name_server(name, &server, env->hostname);
-    config_build_add_node(b, name, dsn.data);
+    config_build_add_node(b, name, "", dsn.data);
     buf_deinit(&dsn);
     return true;
 }
@@ -173,7 +173,8 @@ static bool from_sockets(struct config_build *b, const struct discover_env *env)
         add_option(&dsn, "dbname", database());
         add_option(&dsn, "user", variable("PGUSER"));
         make_name(name, env->hostname, port);
-        config_build_add_node(b, name, dsn.data);
+        /* servers that merely share a host are clusters of their own */
+        config_build_add_node(b, name, found.n > 1 ? name : "", dsn.data);
         buf_deinit(&dsn);
     }
     return found.n > 0;
@@ -181,11 +182,13 @@ static bool from_sockets(struct config_build *b, const struct discover_env *env)
 
 /* ---- both ---- */
 
-void config_build_add_node(struct config_build *b, const char *name, const char *dsn)
+void config_build_add_node(struct config_build *b, const char *name, const char *cluster,
+                           const char *dsn)
 {
     struct origin nowhere = {0};
     struct config_node *node = config_list_add(b, &b->nodes, &nowhere);
     str_copy(node->name, sizeof(node->name), name);
+    str_copy(node->cluster, sizeof(node->cluster), cluster);
     node->dsn = mem_strdup(dsn);
     b->discovered = true;
 }

@@ -115,7 +115,8 @@ struct config *config_build_end(struct config_build *b);
 void config_read_modes(struct config_build *b, const struct yaml_doc *doc);
 void config_read(struct config_build *b, const struct yaml_doc *doc);
 /* Adds a node as if it had been written; for zero-config. */
-void config_build_add_node(struct config_build *b, const char *name, const char *dsn);
+void config_build_add_node(struct config_build *b, const char *name, const char *cluster,
+                           const char *dsn);
 /* Adds an item with its defaults and returns its fields. */
 void *config_list_add(struct config_build *b, struct list *list, const struct origin *at);
 /* Fills in what depends on other settings and checks them against each other. */

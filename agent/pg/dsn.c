@@ -112,7 +112,7 @@ struct pg_plan *pg_plan_create(const char *dsn, enum config_secret_modes modes, 
 {
     struct pg_plan *plan = mem_alloc(sizeof(*plan));
     plan->console = console;
-    plan->dsn = config_expand(dsn, modes, err);
+    plan->dsn = config_expand_dsn(dsn, modes, err);
     if (!plan->dsn || !prepare_plan(plan, options, err))
         pg_plan_destroy(&plan);
     return plan;
