@@ -51,8 +51,13 @@ static void on_batch(struct batch *batch, void *arg)
 static void on_drop(const char *source, wall_ms at, void *arg)
 {
     struct app *app = arg;
+    static const char *const none[] = {NULL};
     head_end_source(app->head, source, at);
     snapshots_drop(app->snapshots, source);
+    batch_begin(app->self, source, at, none);
+    struct batch *empty = batch_finish(app->self); /* ends the series in history too */
+    history_put(app->history, empty);
+    batch_unref(empty);
 }
 
 /* Samples of rules are shown after the commit of the changes that they belong to. */
@@ -316,6 +321,14 @@ static struct rule_set *load_rules(const struct config *config, struct diag *dia
     return rule_set_load((const char *const *)config->rules, config->rule_count, diag);
 }
 
+static void tell_restart_keys(const struct config *running, const struct config *fresh)
+{
+    const char *keys[8];
+    size_t n = config_restart_keys(running, fresh, keys, ARRAY_LEN(keys));
+    for (size_t i = 0; i < n; i++)
+        log_warn("setting has changed and counts from the next start on key=%s", keys[i]);
+}
+
 static bool apply_config(struct app *app, struct config *fresh, struct rule_set *set)
 {
     struct err err;
@@ -325,6 +338,7 @@ static bool apply_config(struct app *app, struct config *fresh, struct rule_set 
         rule_set_destroy(&set);
         return false;
     }
+    tell_restart_keys(app->config, fresh);
     gate_reconfigure(app->gate, fresh);
     collect_reconfigure(app->collect, fresh);
     serve_reconfigure(app->serve, fresh);
