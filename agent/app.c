@@ -88,11 +88,12 @@ static void on_alert_change(const struct alert *alert, enum alert_state from, vo
     struct buf b;
     buf_init(&b, sizeof(labels) - 1);
     labels_print(&alert->labels, &b);
-    if (alert->state != from)
+    if (alert->state != from) {
         log_info("alert alertname=%s from=%s to=%s value=%g reason=%s labels=%s", alert->rule,
                  alert_state_name(from), alert_state_name(alert->state), alert->value,
                  *alert->reason != '\0' ? alert->reason : "-",
                  log_quote(labels, sizeof(labels), b.data));
+    }
     buf_deinit(&b);
     notify_change(app->notify, alert, from);
     app->alerts_changed = true;
@@ -228,10 +229,11 @@ static void persist_timelines(void *arg)
 {
     struct app *app = arg;
     struct now now = loop_now(app->loop);
-    for (size_t i = 0; i < app->timeline_count; i++)
+    for (size_t i = 0; i < app->timeline_count; i++) {
         alerts_tx_put_timeline(gate_tx(app), app->timelines[i].u.timeline.system_id,
                                app->timelines[i].u.timeline.timeline,
                                &app->timelines[i].u.timeline.entry, now);
+    }
     app->timeline_count = 0;
     commit_gate(app);
 }

@@ -24,12 +24,13 @@ int cli_check_config(const struct cli_args *args)
     struct config *config = config_load(path, &diag);
     if (config != NULL)
         set = rule_set_load((const char *const *)config->rules, config->rule_count, &diag);
-    if (set == NULL)
+    if (set == NULL) {
         rc = print_findings(&diag);
-    else
+    } else {
         printf("%s: ok: %zu nodes, %zu pools, %zu alerting and %zu recording rules\n",
                config->path != NULL ? config->path : "zero-config", config->node_count,
                config->pool_count, rule_set_count(set, true), rule_set_count(set, false));
+    }
     rule_set_destroy(&set);
     config_unref(&config);
     diag_deinit(&diag);

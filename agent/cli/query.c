@@ -194,10 +194,11 @@ static void add_rows(struct buf *out, enum format format, const struct promql_va
             add_row(out, format, v->t, &v->vector[i].labels, v->vector[i].value);
         break;
     case PROMQL_MATRIX:
-        for (size_t i = 0; i < v->n; i++)
+        for (size_t i = 0; i < v->n; i++) {
             for (size_t k = 0; k < v->matrix[i].n; k++)
                 add_row(out, format, v->matrix[i].points[k].t, &v->matrix[i].labels,
                         v->matrix[i].points[k].v);
+        }
         break;
     }
 }

@@ -71,10 +71,11 @@ static bool dir_trusted(int fd, const char *path, struct err *err)
     if (st.st_uid != geteuid())
         return err_set(err, ERR_PERMISSION, "health directory '%s' belongs to uid %u, not to us",
                        path, (unsigned)st.st_uid);
-    if (st.st_mode & (S_IWGRP | S_IWOTH))
+    if (st.st_mode & (S_IWGRP | S_IWOTH)) {
         return err_set(err, ERR_PERMISSION,
                        "health directory '%s' is writable by others (mode %04o)", path,
                        (unsigned)(st.st_mode & 07777));
+    }
     return true;
 }
 

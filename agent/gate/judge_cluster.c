@@ -139,12 +139,13 @@ static void look_primary(struct judge *j, mono_ms now)
     j->split_brain = writable > 1;
     j->split_held = on_top > 1;
     j->primary_seen = on_top == 1;
-    if (chosen >= 0)
+    if (chosen >= 0) {
         j->primary = chosen;
-    /* One that is only unread stays the primary; one that has become something else does not. */
-    else if (j->primary >= 0 && mono_is_set(j->nodes[j->primary].last.started) &&
-             !is_true_primary(j, &j->nodes[j->primary]))
+    } else if (j->primary >= 0 && mono_is_set(j->nodes[j->primary].last.started) &&
+               !is_true_primary(j, &j->nodes[j->primary])) {
+        /* Only unread, it would have stayed the primary: it has become something else. */
         j->primary = -1;
+    }
 }
 
 /* ---- ring ---- */

@@ -29,8 +29,6 @@
 /* A second, less the jitter of a tick of one second. */
 #define RESPAWN_EVERY_MS 900
 
-extern char **environ;
-
 struct lease_page {
     struct lease_shared *shared;
     int page_fd;

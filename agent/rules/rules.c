@@ -406,11 +406,13 @@ struct alert_list *rules_list(const struct rules *r, wall_ms now)
         for (size_t i = 0; i < r->groups[g].group->count; i++)
             n += HASH_COUNT(r->groups[g].runs[i].life.instances);
     struct alert_list *list = alert_list_create(now, n);
-    for (size_t g = 0; g < r->count; g++)
-        for (size_t i = 0; i < r->groups[g].group->count; i++)
+    for (size_t g = 0; g < r->count; g++) {
+        for (size_t i = 0; i < r->groups[g].group->count; i++) {
             for (struct life_instance *in = r->groups[g].runs[i].life.instances; in != NULL;
                  in = in->hh.next)
                 list->alerts[at++] = alert_copy(in->alert);
+        }
+    }
     return list;
 }
 

@@ -128,15 +128,16 @@ static bool fn_humanize_duration(struct walk *w, const struct value *args, struc
     int64_t s = (int64_t)fabs(v);
     int64_t days = s / 86400, hours = s / 3600 % 24, minutes = s / 60 % 60;
     s %= 60;
-    if (days > 0)
+    if (days > 0) {
         *out = text_value(arena_printf(w->arena, "%s%lldd %lldh %lldm %llds", sign, (long long)days,
                                        (long long)hours, (long long)minutes, (long long)s));
-    else if (hours > 0)
+    } else if (hours > 0) {
         *out = text_value(arena_printf(w->arena, "%s%lldh %lldm %llds", sign, (long long)hours,
                                        (long long)minutes, (long long)s));
-    else
+    } else {
         *out = text_value(
             arena_printf(w->arena, "%s%lldm %llds", sign, (long long)minutes, (long long)s));
+    }
     return true;
 }
 
@@ -332,10 +333,10 @@ static bool read_stage(struct walk *w, const struct value *piped, struct value *
     for (skip_blanks(w);
          *w->p != '|' && *w->p != '}' && *w->p != '\0' && !(w->p[0] == '-' && w->p[1] == '}');
          skip_blanks(w)) {
-        if (n + 1 >= PIPE_ARGS_MAX || !read_operand(w, &args[n]))
-            return n + 1 < PIPE_ARGS_MAX
-                       ? false
-                       : err_set(w->err, ERR_LIMIT, "too many arguments of '%s'", fn->name);
+        if (n + 1 >= PIPE_ARGS_MAX)
+            return err_set(w->err, ERR_LIMIT, "too many arguments of '%s'", fn->name);
+        if (!read_operand(w, &args[n]))
+            return false;
         n++;
     }
     if (piped != NULL)

@@ -186,14 +186,15 @@ static void add_pool_row(struct buf *out, const struct batch *b, const struct se
     add_cell(out, labels_get_or_empty(&s->labels, "pool"));
     add_cell(out, labels_get_or_empty(&s->labels, "database"));
     add_cell(out, labels_get_or_empty(&s->labels, "user"));
-    if (share >= 0)
+    if (share >= 0) {
         buf_printf(out, "<td class=\"num %s\">%.0f %%</td>",
                    share > 0.95  ? "bad"
                    : share > 0.9 ? "warn"
                                  : "ok",
                    share * 100);
-    else
+    } else {
         buf_add_str(out, "<td class=\"num\">no limit</td>");
+    }
     buf_printf(out,
                "<td class=\"num\">%.0f</td><td class=\"num\">%.0f</td><td class=\"num\">%.0f</td>"
                "<td class=\"num\">%.2f s</td></tr>\n",
@@ -213,12 +214,13 @@ static void add_pools(struct buf *out, const struct request *req)
             const struct series *s = batches[i]->samples[k].series;
             if (!str_eq(s->name, "db_connection_pool_wait_time_seconds"))
                 continue;
-            if (!any)
+            if (!any) {
                 buf_add_str(out, "<h2 id=\"pools\">Pools</h2>\n<div class=\"scroll\"><table><thead>"
                                  "<tr><th>Pool</th><th>Database</th><th>User</th>"
                                  "<th class=\"num\">Busy</th><th class=\"num\">Active</th>"
                                  "<th class=\"num\">Idle</th><th class=\"num\">Waiting</th>"
                                  "<th class=\"num\">Wait</th></tr></thead>\n");
+            }
             any = true;
             add_pool_row(out, batches[i], s);
         }
