@@ -61,10 +61,11 @@ static struct pool_work *keep_pool(struct collect *c, const struct config *confi
     return NULL;
 }
 
-static struct log_tail *keep_tail(struct collect *c, const struct config_log *log)
+static struct log_tail *keep_tail(struct collect *c, const struct config *config,
+                                  const struct config_log *log)
 {
     for (size_t i = 0; i < c->tail_count; i++) {
-        if (c->tails[i] == NULL || !log_tail_same(c->tails[i], log))
+        if (c->tails[i] == NULL || !log_tail_same(c->tails[i], config, log))
             continue;
         struct log_tail *kept = c->tails[i];
         c->tails[i] = NULL;
@@ -139,7 +140,7 @@ void collect_reconfigure(struct collect *c, struct config *config)
     for (size_t i = 0; i < config->pool_count; i++)
         pools[i] = keep_pool(c, config, &config->pools[i]);
     for (size_t i = 0; i < config->log_count; i++)
-        tails[i] = keep_tail(c, &config->logs[i]);
+        tails[i] = keep_tail(c, config, &config->logs[i]);
     end_works(c);
     drop_unlisted(c, config);
     c->nodes = nodes;

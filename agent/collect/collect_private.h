@@ -56,13 +56,14 @@ struct log_tail;
 struct log_tail *log_tail_create(struct collect_env *env, const struct config *config,
                                  const struct config_log *log);
 void log_tail_destroy(struct log_tail **tail);
-bool log_tail_same(const struct log_tail *tail, const struct config_log *log);
+bool log_tail_same(const struct log_tail *tail, const struct config *config,
+                   const struct config_log *log);
 
 /* ---- replication.c: samples of the gate's reports ---- */
 struct replication;
 struct replication *replication_create(struct collect_env *env);
 void replication_destroy(struct replication **r);
-void replication_config(struct replication *r, const struct config *config);
+void replication_config(struct replication *r, struct config *config);
 void replication_report(struct replication *r, const struct gate_report *report);
 void replication_flush(struct replication *r, struct now now);
 

@@ -185,7 +185,10 @@ void log_tail_destroy(struct log_tail **tail)
     MEM_FREE_NULL(tail);
 }
 
-bool log_tail_same(const struct log_tail *t, const struct config_log *log)
+bool log_tail_same(const struct log_tail *t, const struct config *config,
+                   const struct config_log *log)
 {
-    return str_eq(t->pool, log->pool) && str_eq(t->path, log->path);
+    return str_eq(t->pool, log->pool) && str_eq(t->path, log->path) &&
+           t->interval_ms == config->intervals.pools_ms &&
+           str_eq(t->cluster, cluster_of(config, log->pool));
 }

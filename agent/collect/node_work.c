@@ -43,16 +43,11 @@ struct node_work {
 
 static void run_due(struct node_work *w);
 
+/* The session has logged why. */
 static void fail_all(struct node_work *w, const char *text)
 {
-    bool first = false;
-    for (size_t i = 0; i < w->count; i++) {
-        first = !w->queries[i].source->failing || first;
+    for (size_t i = 0; i < w->count; i++)
         collect_failed(w->env, w->queries[i].source, text);
-    }
-    if (first)
-        log_warn("work session failed node=%s failure=%s error=\"%s\"", w->name,
-                 pg_failure_name(pg_conn_failure(w->conn)), text);
 }
 
 static void on_state(struct pg_conn *conn, enum pg_state state, void *arg)
@@ -83,11 +78,12 @@ static void on_result(size_t index, const PGresult *result, void *arg)
         emit(w, q, result);
         return;
     }
+    char quoted[512];
     const char *text = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
     if (!q->source->failing)
-        log_warn("collector failed node=%s collector=%s sqlstate=%s error=\"%s\"", w->name,
+        log_warn("collector failed node=%s collector=%s sqlstate=%s error=%s", w->name,
                  q->query->collector, PQresultErrorField(result, PG_DIAG_SQLSTATE),
-                 text != NULL ? text : "?");
+                 log_quote(quoted, sizeof(quoted), text != NULL ? text : "?"));
     if (pg_result_is_missing(result))
         q->next = mono_add(loop_now(w->env->opts.loop).mono, MISSING_RETRY_MS);
     collect_failed(w->env, q->source, text != NULL ? text : "unknown error");

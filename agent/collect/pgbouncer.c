@@ -44,10 +44,12 @@ static const struct pg_stmt *const stmts[] = {&show_pools, &show_stats, &show_da
 static void (*const adders[])(struct pool_rows *r, const PGresult *result) = {
     pool_rows_add_pools, pool_rows_add_stats, pool_rows_add_databases, pool_rows_add_config};
 
-static void poll_failed(struct pool_work *p, const char *text)
+static void answer_refused(struct pool_work *p, const char *text)
 {
+    char quoted[512];
     if (!p->source->failing)
-        log_warn("pool cannot be polled pool=%s error=\"%s\"", p->name, text);
+        log_warn("pool cannot be polled pool=%s error=%s", p->name,
+                 log_quote(quoted, sizeof(quoted), text));
     collect_failed(p->env, p->source, text);
 }
 
@@ -78,9 +80,8 @@ static void on_result(size_t index, const PGresult *result, void *arg)
         return;
     }
     c->pool->broken = true;
-    poll_failed(c->pool, PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY)
-                             ? PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY)
-                             : "unexpected answer");
+    const char *text = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+    answer_refused(c->pool, text != NULL ? text : "unexpected answer");
 }
 
 static void on_done(bool ok, void *arg)
@@ -93,9 +94,9 @@ static void on_done(bool ok, void *arg)
 
 static void on_state(struct pg_conn *conn, enum pg_state state, void *arg)
 {
-    struct console *c = arg;
-    if (state == PG_BACKOFF)
-        poll_failed(c->pool, pg_conn_error(conn));
+    struct pool_work *p = ((struct console *)arg)->pool;
+    if (state == PG_BACKOFF) /* the session has logged why */
+        collect_failed(p->env, p->source, pg_conn_error(conn));
 }
 
 static bool all_ready(const struct pool_work *p)

@@ -32,7 +32,7 @@ struct replication {
     size_t node_count;
     struct cluster_samples *clusters;
     size_t cluster_count;
-    int min_fresh;
+    struct config *config;
     int64_t interval_ms;
 };
 
@@ -49,6 +49,7 @@ void replication_destroy(struct replication **r)
         return;
     mem_free((*r)->nodes);
     mem_free((*r)->clusters);
+    config_unref(&(*r)->config);
     MEM_FREE_NULL(r);
 }
 
@@ -78,10 +79,40 @@ static struct source_state *node_source(struct replication *r, const char *name)
     return st;
 }
 
-void replication_config(struct replication *r, const struct config *config)
+static bool cluster_listed(const struct config *config, const char *name)
+{
+    for (size_t i = 0; i < config->node_count; i++)
+        if (str_eq(config->nodes[i].cluster, name))
+            return true;
+    return false;
+}
+
+static const char *cluster_source(const char *name, char out[BATCH_SOURCE_MAX])
+{
+    snprintf(out, BATCH_SOURCE_MAX, "%s/gate", *name != '\0' ? name : "default");
+    return out;
+}
+
+/* A cluster has no collectors of its own, so its series are ended here. */
+static void drop_clusters(struct replication *r)
+{
+    char source[BATCH_SOURCE_MAX];
+    size_t kept = 0;
+    for (size_t i = 0; i < r->cluster_count; i++) {
+        if (cluster_listed(r->config, r->clusters[i].verdict.cluster))
+            r->clusters[kept++] = r->clusters[i];
+        else
+            r->env->opts.drop(cluster_source(r->clusters[i].verdict.cluster, source),
+                              loop_now(r->env->opts.loop).wall, r->env->opts.arg);
+    }
+    r->cluster_count = kept;
+}
+
+void replication_config(struct replication *r, struct config *config)
 {
     size_t kept = 0;
-    r->min_fresh = config->gate.min_fresh;
+    config_unref(&r->config);
+    r->config = config_ref(config);
     r->interval_ms = config->intervals.replication_ms;
     for (size_t i = 0; i < config->node_count; i++) {
         node_add(r, config->nodes[i].name);
@@ -92,7 +123,7 @@ void replication_config(struct replication *r, const struct config *config)
             r->nodes[kept++] = r->nodes[i];
     }
     r->node_count = kept;
-    r->cluster_count = 0; /* reported again with the next tick */
+    drop_clusters(r);
 }
 
 void replication_report(struct replication *r, const struct gate_report *report)
@@ -105,6 +136,8 @@ void replication_report(struct replication *r, const struct gate_report *report)
         n->fresh = true;
         return;
     }
+    if (!cluster_listed(r->config, report->u.cluster.cluster))
+        return;
     size_t i = 0;
     while (i < r->cluster_count &&
            !str_eq(r->clusters[i].verdict.cluster, report->u.cluster.cluster))
@@ -232,13 +265,12 @@ static void flush_cluster(struct replication *r, const struct cluster_samples *c
     struct batch_builder *b = r->env->builder;
     char source[BATCH_SOURCE_MAX];
     const char *const common[] = {"cluster", v->cluster, NULL};
-    snprintf(source, sizeof(source), "%s/gate", *v->cluster != '\0' ? v->cluster : "default");
-    batch_begin(b, source, now.wall, common);
+    batch_begin(b, cluster_source(v->cluster, source), now.wall, common);
     if (v->judged) {
         BATCH_ADD(b, "db_reads_on_primary", v->reads_on_primary);
         BATCH_ADD(b, "db_replicas", v->replica_count);
         BATCH_ADD(b, "db_replicas_fresh", v->fresh_count);
-        BATCH_ADD(b, "db_replicas_min_fresh", r->min_fresh);
+        BATCH_ADD(b, "db_replicas_min_fresh", r->config->gate.min_fresh);
     }
     BATCH_ADD(b, "db_split_brain", v->split_brain);
     BATCH_ADD(b, "db_cluster_blind", v->blind);

@@ -161,9 +161,10 @@ static void failed(struct outbox *o, struct queue *q, struct delivery *d,
         return;
     }
     int64_t wait = backoff_ms(d, answer);
+    char quoted[sizeof(d->row.last_error) + 64];
     if (d->row.attempts == 1)
-        log_warn("alert not delivered, will be tried again id=%s error=\"%s\"", d->row.id,
-                 d->row.last_error);
+        log_warn("alert not delivered, will be tried again id=%s error=%s", d->row.id,
+                 log_quote(quoted, sizeof(quoted), d->row.last_error));
     d->row.next_attempt_at = wall_add(now.wall, wait);
     q->retry_at = mono_add(now.mono, wait);
     enter_state(q, QUEUE_WAITING);

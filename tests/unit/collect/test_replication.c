@@ -186,6 +186,44 @@ static void a_node_that_was_taken_out_says_nothing(void **state)
     teardown(&b);
 }
 
+static void drop(const char *source, wall_ms at, void *arg)
+{
+    struct bench *b = arg;
+    (void)at;
+    for (size_t i = 0; i < b->count; i++) {
+        if (!str_eq(b->last[i]->source, source))
+            continue;
+        batch_unref(b->last[i]);
+        b->last[i] = b->last[--b->count];
+    }
+}
+
+static void a_cluster_that_was_taken_out_has_no_series(void **state)
+{
+    static const char text[] = "cluster: d\nnodes: [{name: p, dsn: 'host=127.0.0.1'}]\n";
+    struct bench b;
+    struct diag diag;
+    struct err err;
+    (void)state;
+    setup(&b);
+    b.env.opts.drop = drop;
+    b.env.opts.loop = loop_create("test", &err);
+    struct gate_report report = {.kind = GATE_REPORT_CLUSTER};
+    str_copy(report.u.cluster.cluster, sizeof(report.u.cluster.cluster), "c");
+    tick(&b, &report);
+    assert_true(value(&b, "db_split_brain{cluster=\"c\"}") == 0);
+    diag_init(&diag);
+    struct config *fresh = config_parse("t", text, strlen(text), &diag);
+    replication_config(b.r, fresh);
+    assert_true(value(&b, "db_split_brain{cluster=\"c\"}") == -1);
+    tick(&b, &report); /* was on its way */
+    assert_true(value(&b, "db_split_brain{cluster=\"c\"}") == -1);
+    config_unref(&fresh);
+    diag_deinit(&diag);
+    loop_destroy(&b.env.opts.loop);
+    teardown(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -193,6 +231,7 @@ int main(void)
         cmocka_unit_test(unobserved_time_is_not_downtime),
         cmocka_unit_test(unknown_figures_give_no_series),
         cmocka_unit_test(a_node_that_was_taken_out_says_nothing),
+        cmocka_unit_test(a_cluster_that_was_taken_out_has_no_series),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
