@@ -253,3 +253,44 @@ struct config *config_load(const char *path, struct diag *diag)
         return config_discover(diag);
     return config_load_files(CONFIG_PATH_DEFAULT, diag);
 }
+
+/* ---- reload ---- */
+
+static bool same_labels(const struct config *a, const struct config *b)
+{
+    if (a->external_label_count != b->external_label_count)
+        return false;
+    for (size_t i = 0; i < a->external_label_count; i++) {
+        if (!str_eq(a->external_labels[i].name, b->external_labels[i].name) ||
+            !str_eq(a->external_labels[i].value, b->external_labels[i].value))
+            return false;
+    }
+    return true;
+}
+
+/* The types of the rows that are not reloadable. */
+static bool same_setting(const struct config *a, const struct config *b, const struct setting *row)
+{
+    const char *x = (const char *)a + row->offset, *y = (const char *)b + row->offset;
+    if (row->type == SETTING_LISTEN)
+        return str_eq(a->listen_host, b->listen_host) && a->listen_port == b->listen_port;
+    if (row->type == SETTING_LABELS)
+        return same_labels(a, b);
+    if (row->type == SETTING_PATH)
+        return str_eq(*(char *const *)(const void *)x, *(char *const *)(const void *)y);
+    if (row->type == SETTING_DURATION)
+        return memcmp(x, y, sizeof(int64_t)) == 0;
+    abort(); /* a new row: compare its type here */
+}
+
+size_t config_restart_keys(const struct config *running, const struct config *fresh,
+                           const char *keys[], size_t max)
+{
+    const struct setting_table *table = config_table_top();
+    size_t n = 0;
+    for (size_t i = 0; i < table->count && n < max; i++) {
+        if (!table->rows[i].reloadable && !same_setting(running, fresh, &table->rows[i]))
+            keys[n++] = table->rows[i].key;
+    }
+    return n;
+}

@@ -28,9 +28,9 @@ static const char *const mode_words[] = {"strict", "relaxed", NULL};
 static const char *const kind_words[] = {"pgbouncer", NULL};
 
 static const struct setting top_rows[] = {
-    {"cluster", SETTING_NAME, TOP(cluster), "", 0, 0, NULL, false,
+    {"cluster", SETTING_NAME, TOP(cluster), "", 0, 0, NULL, true,
      "name of the cluster: a label on every series and alert"},
-    {"scope", SETTING_WORD, TOP(scope), NULL, 0, 0, scope_words, false,
+    {"scope", SETTING_WORD, TOP(scope), NULL, 0, 0, scope_words, true,
      "node: judge the own node only; cluster: all nodes (default with more than one node)"},
     {"listen", SETTING_LISTEN, 0, "127.0.0.1:9432", 0, 65535, NULL, false,
      "address and port of metrics, API and page"},
@@ -84,7 +84,7 @@ static const struct setting top_rows[] = {
     {"rules", SETTING_GLOBS, 0, "/usr/share/pgvigil/rules/*.yml /etc/pgvigil/rules/*.yml", 0,
      RULE_GLOBS_MAX, NULL, true, "rule files in Prometheus' format"},
     {"evaluation_interval", SETTING_DURATION, TOP(evaluation_interval_ms), "1s", 100, HOUR, NULL,
-     true, "time between evaluations of rule groups without an interval of their own"},
+     false, "time between evaluations of rule groups without an interval of their own"},
     {"notify.webhook", SETTING_URL, TOP(notify.webhook), "", 0, 0, NULL, true,
      "URL that alerts are sent to"},
     {"outgoing.allow_loopback", SETTING_BOOL, TOP(outgoing.allow_loopback), "true", 0, 0, NULL,
@@ -101,7 +101,7 @@ static const struct setting top_rows[] = {
      NULL, true, "how long samples are kept"},
     {"history.max_size", SETTING_SIZE, TOP(history.max_size_bytes), "2GiB", 16 * MIB,
      INT64_C(1024) * 1024 * MIB, NULL, true, "history.db stays below this size"},
-    {"external_labels", SETTING_LABELS, 0, NULL, 0, EXTERNAL_MAX, NULL, true,
+    {"external_labels", SETTING_LABELS, 0, NULL, 0, EXTERNAL_MAX, NULL, false,
      "labels on all alerts that leave the agent"},
     {"secret_modes", SETTING_WORD, TOP(secret_modes), "strict", 0, 0, mode_words, true,
      "strict: secret files must not be readable by others"},

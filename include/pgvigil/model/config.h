@@ -112,6 +112,9 @@ struct config *config_load(const char *path, struct diag *diag);
 struct config *config_parse(const char *name, const char *text, size_t len, struct diag *diag);
 /* PG* variables (PGHOST, PGSERVICE, ...) if any is set, else every socket in the usual places. */
 struct config *config_discover(struct diag *diag);
+/* Keys of settings that differ and count from the next start on only; how many, at most max. */
+size_t config_restart_keys(const struct config *running, const struct config *fresh,
+                           const char *keys[], size_t max);
 struct config *config_ref(struct config *c);
 void config_unref(struct config **c);
 const struct config_node *config_node_find(const struct config *c, const char *name);

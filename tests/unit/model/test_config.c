@@ -467,6 +467,36 @@ static void too_many_nodes(void **state)
     buf_deinit(&text);
 }
 
+static void what_needs_a_restart(void **state)
+{
+    static const struct {
+        const char *text, *key; /* NULL: a reload is enough */
+    } cases[] = {
+        {"", NULL},
+        {"listen: 127.0.0.1:9433\n", "listen"},
+        {"state_dir: /elsewhere\n", "state_dir"},
+        {"health_dir: /elsewhere\n", "health_dir"},
+        {"evaluation_interval: 5s\n", "evaluation_interval"},
+        {"external_labels: {dc: x}\n", "external_labels"},
+        {"cluster: other\nscope: cluster\n", NULL},
+        {"intervals: {activity: 7s}\ngate: {max_lag: 9s}\nrules: []\n", NULL},
+    };
+    struct config *running = parse_good(NODE);
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        const char *keys[4];
+        char *text = mem_printf(NODE "%s", cases[i].text);
+        struct config *fresh = parse_good(text);
+        size_t n = config_restart_keys(running, fresh, keys, ARRAY_LEN(keys));
+        assert_int_equal(n, cases[i].key != NULL);
+        if (n > 0)
+            assert_string_equal(keys[0], cases[i].key);
+        config_unref(&fresh);
+        mem_free(text);
+    }
+    config_unref(&running);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -480,6 +510,7 @@ int main(void)
         cmocka_unit_test(what_is_implied),
         cmocka_unit_test(small_kindnesses),
         cmocka_unit_test(too_many_nodes),
+        cmocka_unit_test(what_needs_a_restart),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
