@@ -366,6 +366,32 @@ def test_point_9_reload_changes_rules_and_webhook(cluster, make_agent, receiver)
         assert ended["fingerprint"] == fired["fingerprint"]
 
 
+def test_reload_tells_what_needs_a_restart(cluster, make_agent):
+    agent = make_agent().start()
+    others_go_on(agent)
+    agent.config["state_dir"] += "-elsewhere"
+    agent.config["listen"] = "127.0.0.1:1"
+    agent.config["evaluation_interval"] = "2s"
+    agent.config["cluster"] = "renamed"
+    agent.write_config()
+    agent.reload()
+    wait_until(
+        lambda: agent.metrics().value("db_up", node="primary", cluster="renamed") == 1,
+        10,
+        "the new name of the cluster",
+    )
+    told = {line.split("key=")[1] for line in agent.stderr().splitlines() if "next start" in line}
+    assert told == {"state_dir", "listen", "evaluation_interval"}
+    agent.wait_files("replica_1.read", deadline=45)
+    wait_until(
+        lambda: not [
+            line for line in agent.get("/metrics").text.splitlines() if 'cluster="test"' in line
+        ],
+        15,
+        "nothing bears the old name",
+    )
+
+
 # ---- no configuration at all ----
 
 
