@@ -116,7 +116,7 @@ static bool fn_humanize_duration(struct walk *w, const struct value *args, struc
     double v = 0;
     if (!as_number(w, &args[0], &v))
         return false;
-    if (isnan(v) || isinf(v)) {
+    if (isnan(v) || fabs(v) > 1e15) { /* beyond it seconds cannot be counted as an integer */
         *out = text_value(arena_printf(w->arena, "%.4g", v));
         return true;
     }

@@ -1,0 +1,27 @@
+/* Rule files: any text gives a set or findings; a set can be walked and its templates expanded. */
+#include "pgvigil/base/arena.h"
+#include "pgvigil/rules/rule_file.h"
+#include "pgvigil/rules/template.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static const struct label pairs[] = {{"node", "pg1"}};
+    struct labels labels = {1, pairs};
+    struct template_data values = {&labels, &labels, 1234.5};
+    struct arena *arena = arena_create(0, ARENA_NO_LIMIT);
+    struct diag diag;
+    diag_init(&diag);
+    struct rule_set *set = rule_set_parse("fuzz", (const char *)data, size, &diag);
+    for (size_t g = 0; set != NULL && g < set->count; g++)
+        for (size_t i = 0; i < set->groups[g].count; i++)
+            for (size_t k = 0; k < set->groups[g].rules[i].annotation_count; k++)
+                template_expand(set->groups[g].rules[i].annotations[k].value, &values, arena);
+    if ((set == NULL) == (diag.count == 0))
+        __builtin_trap(); /* refused without a finding, or accepted with one */
+    rule_set_destroy(&set);
+    diag_deinit(&diag);
+    arena_destroy(&arena);
+    return 0;
+}
