@@ -111,12 +111,15 @@ static void set_cork(struct pg_conn *conn, int on)
 static bool send_pipeline(struct pg_conn *conn)
 {
     struct conn_run *run = &conn->run;
+    const bool several = run->queued > 1; /* one goes out in one write anyway */
     bool ok = true;
-    set_cork(conn, 1);
+    if (several)
+        set_cork(conn, 1);
     for (size_t i = 0; ok && i < run->queued; i++)
         ok = send_slot(conn, &run->slots[run->queue[i]], run->spec.stmts[run->queue[i]]);
     ok = ok && conn_flush(conn);
-    set_cork(conn, 0);
+    if (several)
+        set_cork(conn, 0);
     return ok;
 }
 
