@@ -25,6 +25,8 @@ struct node_query {
 };
 
 #define NODE_QUERIES_MAX 16
+/* A column of this name is no metric: false in it means that the role may not see the figures. */
+#define NODE_QUERY_GRANTED "granted"
 
 const struct node_query *node_queries(size_t *n);
 /*

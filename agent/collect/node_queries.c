@@ -18,7 +18,8 @@
 
 static const struct node_query queries[] = {
     {{"activity",
-      "SELECT " STATE("active") STATE("idle") STATE("idle in transaction")
+      "SELECT pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE') AS " NODE_QUERY_GRANTED
+      "," STATE("active") STATE("idle") STATE("idle in transaction")
           STATE("idle in transaction (aborted)") STATE("fastpath function call") STATE(
               "disabled") " count(*) FILTER (WHERE c AND state IS NULL) AS "
                           "\"db_connections|state=unknown\","

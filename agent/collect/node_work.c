@@ -70,23 +70,42 @@ static void emit(struct node_work *w, struct due_query *q, const PGresult *resul
     w->env->opts.emit(batch_finish(w->env->builder), w->env->opts.arg);
 }
 
+/* Without the grant the view has the rows and hides what is in them: no error, wrong figures. */
+static bool is_granted(const PGresult *result)
+{
+    int col = PQfnumber(result, NODE_QUERY_GRANTED);
+    return col < 0 || PQntuples(result) == 0 || *PQgetvalue(result, 0, col) == 't';
+}
+
+static void statement_failed(struct node_work *w, struct due_query *q, const char *sqlstate,
+                             const char *text)
+{
+    char quoted[512];
+    if (!q->source->failing)
+        log_warn("collector failed node=%s collector=%s sqlstate=%s error=%s", w->name,
+                 q->query->collector, sqlstate, log_quote(quoted, sizeof(quoted), text));
+    collect_failed(w->env, q->source, text);
+}
+
 static void on_result(size_t index, const PGresult *result, void *arg)
 {
     struct node_work *w = arg;
     struct due_query *q = &w->queries[w->running[index]];
-    if (PQresultStatus(result) == PGRES_TUPLES_OK) {
+    if (PQresultStatus(result) == PGRES_TUPLES_OK && is_granted(result)) {
         emit(w, q, result);
         return;
     }
-    char quoted[512];
+    if (PQresultStatus(result) == PGRES_TUPLES_OK) {
+        statement_failed(w, q, "42501",
+                         "the role is not a member of pg_monitor, see 'pgvigil grants'");
+        return;
+    }
     const char *text = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
-    if (!q->source->failing)
-        log_warn("collector failed node=%s collector=%s sqlstate=%s error=%s", w->name,
-                 q->query->collector, PQresultErrorField(result, PG_DIAG_SQLSTATE),
-                 log_quote(quoted, sizeof(quoted), text != NULL ? text : "?"));
+    const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
     if (pg_result_is_missing(result))
         q->next = mono_add(loop_now(w->env->opts.loop).mono, MISSING_RETRY_MS);
-    collect_failed(w->env, q->source, text != NULL ? text : "unknown error");
+    statement_failed(w, q, sqlstate != NULL ? sqlstate : "?",
+                     text != NULL ? text : "unknown error");
 }
 
 static void on_done(bool ok, void *arg)

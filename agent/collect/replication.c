@@ -216,7 +216,8 @@ static void add_replica(struct batch_builder *b, struct node_samples *n, const s
                   fresh_state_name(states[i]));
     BATCH_ADD(b, "db_replica_expected_delay_seconds", (double)v->expected_delay_ms / 1000,
               "replica", node);
-    BATCH_ADD(b, "db_replica_streaming", v->streaming, "replica", node);
+    if (v->streaming_known)
+        BATCH_ADD(b, "db_replica_streaming", v->streaming, "replica", node);
     BATCH_ADD(b, "db_replica_replay_paused", v->replay_paused, "replica", node);
     BATCH_ADD(b, "db_replica_healthy_seconds_total", n->healthy_s, "replica", node);
     BATCH_ADD(b, "db_replica_observed_seconds_total", n->observed_s, "replica", node);

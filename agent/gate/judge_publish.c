@@ -93,7 +93,8 @@ static void fill_facts(const struct judge *j, struct judge_node *n, struct now n
     v->role = n->role;
     v->up = judge_up(j, n, now.mono);
     v->cause = judge_cause(j, n, now.mono);
-    v->streaming = is_replica && r->receiver_known && r->streaming;
+    v->streaming_known = is_replica && v->up && r->receiver_known;
+    v->streaming = v->streaming_known && r->streaming;
     v->replay_paused = is_replica && r->replay_paused;
     v->expected_delay_ms = is_replica ? i64_max(0, r->apply_delay_ms) : 0;
     v->lsn = is_replica ? r->replay : r->write;

@@ -46,13 +46,14 @@ struct verdict {
     enum node_role role;
     enum fresh_state state;
     enum fresh_cause cause;
-    bool up;          /* the last probe answered, or fewer than down_after have failed */
-    bool read;        /* published: may take reads */
-    bool write;       /* may take writes */
-    bool fallback;    /* primary takes reads because no replica is fit, or there is none */
-    bool read_config; /* `read: false` keeps it out */
-    bool local;       /* whom /primary and /replica speak of without ?node= */
-    bool streaming;   /* replica: its receiver streams */
+    bool up;              /* the last probe answered, or fewer than down_after have failed */
+    bool read;            /* published: may take reads */
+    bool write;           /* may take writes */
+    bool fallback;        /* primary takes reads because no replica is fit, or there is none */
+    bool read_config;     /* `read: false` keeps it out */
+    bool local;           /* whom /primary and /replica speak of without ?node= */
+    bool streaming;       /* replica: its receiver streams */
+    bool streaming_known; /* it answers, and its receiver may be looked at */
     bool replay_paused;
     int weight; /* percent, 0-100 */
     int64_t max_lag_ms;
