@@ -93,9 +93,9 @@ def query_all_forms(agent):
 
 
 def test_query_prints_all_forms_with_the_daemon_alive_and_dead(agent):
-    wait_until(
-        lambda: len(agent.query("count_over_time(db_connections_max[1m]) > 3")) == 3, 20, "history"
-    )
+    for name in ("db_connections_max", "db_up"):
+        seen = f"count_over_time({name}[1m]) >= 5"
+        wait_until(lambda s=seen: len(agent.query(s)) == 3, 20, f"five polls in history: {name}")
     query_all_forms(agent)
     agent.kill()
     query_all_forms(agent)

@@ -242,34 +242,46 @@ def test_password_file_is_read_again_at_each_login(locked):
         agent.close()
 
 
+def failing_collectors(agent, node):
+    samples = agent.metrics().samples("pgvigil_collector_failing", target=node)
+    return {labels["collector"] for labels, value in samples if value}
+
+
 def test_point_9_missing_grant_disables_what_needs_it_only(cluster, make_agent):
+    """Without pg_monitor the views hide their figures without an error: those are not shown."""
     cluster.psql("primary", "create role poor login")
+    cluster.psql("primary", "revoke select on pg_catalog.pg_stat_archiver from public")
     agent = make_agent(intervals={"activity": "1s", "statements": "1s", "schema": "1s"})
     for node in agent.config["nodes"]:
         node["dsn"] = cluster.nodes[node["name"]].conninfo("app", "poor")
-    cluster.psql("primary", "revoke execute on function pg_catalog.pg_ls_waldir() from public")
-    cluster.psql(
-        "primary", "revoke select on pg_catalog.pg_stat_archiver from public", dbname="app"
-    )
     try:
         cluster.wait_caught_up("replica_1")
         agent.write_config()
         agent.start()
         agent.wait_files("replica_1.read")
-        wait_until(lambda: "collector=archiver sqlstate=42501" in agent.stderr(), 10, "the denial")
-        assert "permission denied" in agent.stderr()
+        told = "node=primary collector=activity sqlstate=42501 error="
+        wait_until(lambda: told in agent.stderr(), 10, "the missing grant is told")
+        assert "not a member of pg_monitor, see 'pgvigil grants'" in agent.stderr()
+        denied = "permission denied for view pg_stat_archiver"
+        wait_until(lambda: denied in agent.stderr(), 10, "the denial")
+        wait_until(
+            lambda: failing_collectors(agent, "primary") == {"activity", "archiver"}, 10, "no others"
+        )
         metrics = wait_until(
-            lambda: agent.metrics().samples("db_connections") and agent.metrics(), 10, "activity"
+            lambda: agent.metrics().samples("db_xid_age") and agent.metrics(), 10, "databases"
         )
         assert metrics.value("db_up", node="primary") == 1
-        assert metrics.samples("db_xid_age", node="primary")
-        assert not metrics.samples("db_archive_failures_total")
-        failing = {
-            labels["collector"]
-            for labels, value in metrics.samples("pgvigil_collector_failing", target="primary")
-            if value
-        }
-        assert failing == {"archiver"}
+        assert metrics.value("db_replica_health", replica="replica_1") == 1
+        for name in ("db_connections", "db_longest_transaction_seconds", "db_replica_streaming",
+                     "db_archive_failures_total"):  # fmt: skip
+            assert name not in metrics, f"{name} is not known"
+        assert agent.alerts() == []
+
+        cluster.psql("primary", "grant pg_monitor to poor")
+        wait_until(lambda: "db_connections" in agent.metrics(), 10, "figures without a restart")
+        wait_until(lambda: failing_collectors(agent, "primary") == {"archiver"}, 10, "and told so")
+        assert agent.metrics().value("db_replica_streaming", replica="replica_1") == 1
+        assert agent.stderr().count(told) == 1, "told once"
     finally:
         cluster.psql("primary", "grant select on pg_catalog.pg_stat_archiver to public")
 

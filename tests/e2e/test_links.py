@@ -1,8 +1,10 @@
 """Links that are cut, servers that are frozen: evidence against a replica, or none."""
 
+import os
 import time
 
 from cluster import wait_until
+from cluster.agent import REPO
 
 CLUSTER = {"replicas": 2}
 AGENT = {"gate": {"max_lag": "4s", "hard_lag": "60s", "hold": "3s"}}
@@ -48,3 +50,16 @@ def test_point_4_frozen_primary_takes_no_replica_out(cluster, agent):
     wait_until(lambda: agent.metrics().value("db_up", node="primary") == 1, 40, "primary is up")
     assert agent.health_files() == ["replica_1.read", "replica_2.read"]
     assert "flip cluster=test node=replica_1 what=read from=on to=off" not in agent.stderr()
+
+
+def test_primary_that_dies_with_a_replica_is_down(cluster, make_agent, receiver):
+    """What the dead replica said last about its receiver is no proof that the primary lives."""
+    with open(os.path.join(REPO, "rules", "operations.yml"), encoding="utf-8") as file:
+        rules = file.read().replace("for: 30s", "for: 5s")
+    agent = make_agent(rules=[rules], webhook=receiver.url, gate={"max_lag": "60s"}).start()
+    agent.wait_files("replica_1.read", "replica_2.read")
+    cluster.sigstop("replica_1")
+    cluster.stop_node("primary", "immediate")
+    fired = receiver.wait_alert("PrimaryDown", deadline=25)
+    assert fired["labels"]["severity"] == "critical" and fired["labels"]["cluster"] == "test"
+    assert agent.health("replica_2.read") is not None, "no primary is no evidence against it"
