@@ -434,6 +434,29 @@ def test_point_9_zero_config_by_variables(cluster, make_agent):
     assert code == 5 and "no answer" in text, text
 
 
+def test_point_9_zero_config_daemon_without_its_directories(cluster, make_agent):
+    """By hand and unprivileged: no state, no health files, and that is told; the rest works."""
+    address = ("127.0.0.1", 9432)
+    with socket.socket() as probe:
+        if probe.connect_ex(address) == 0 or os.access("/run/pgvigil", os.F_OK):
+            pytest.skip("an agent seems to be installed here")
+    agent = make_agent()
+    env = {"PGHOST": "127.0.0.1", "PGPORT": str(cluster.primary.port), "PGUSER": "pgvigil"}
+    log = os.path.join(agent.home, "zero.log")
+    process = proc.spawn([agent.binary, "run"], home=agent.home, log=log, env=env)
+    try:
+        agent.port = address[1]
+        name = f"{socket.gethostname()}-{cluster.primary.port}"
+        wait_until(lambda: agent.metrics().value("db_up", node=name) == 1, 15, "db_up of the server")
+        assert agent.get("/primary").status == 200
+        with open(log, encoding="utf-8") as file:
+            text = file.read()
+        assert "state_dir cannot be used" in text and "health files cannot be published" in text
+    finally:
+        proc.kill_tree(process, signal.SIGTERM)
+    assert process.returncode == 0, proc.tail(log)
+
+
 def test_point_9_zero_config_by_sockets(cluster, make_agent):
     """Servers found by their sockets in /tmp, each as a node named after host and port."""
     node = cluster.primary
