@@ -60,7 +60,7 @@ static void on_drop(const char *source, wall_ms at, void *arg)
     batch_unref(empty);
 }
 
-/* Samples of rules are shown after the commit of the changes that they belong to. */
+/* Samples of rules are shown after the commit of the changes that they belong to (app_show.c). */
 static void on_rule_samples(struct batch *batch, void *arg)
 {
     struct app *app = arg;
@@ -68,15 +68,6 @@ static void on_rule_samples(struct batch *batch, void *arg)
     app->uncommitted =
         mem_realloc_array(app->uncommitted, app->uncommitted_count + 1, sizeof(*app->uncommitted));
     app->uncommitted[app->uncommitted_count++] = batch;
-}
-
-static void show_rule_samples(struct app *app)
-{
-    for (size_t i = 0; i < app->uncommitted_count; i++) {
-        snapshots_put(app->snapshots, app->uncommitted[i]);
-        batch_unref(app->uncommitted[i]);
-    }
-    app->uncommitted_count = 0;
 }
 
 /* ---- alerts ---- */
@@ -96,14 +87,11 @@ static void on_alert_change(const struct alert *alert, enum alert_state from, vo
     }
     buf_deinit(&b);
     notify_change(app->notify, alert, from);
-    app->alerts_changed = true;
 }
 
 static void on_committed(void *arg)
 {
-    struct app *app = arg;
-    show_rule_samples(app);
-    alert_board_put(app->alerts, rules_list(app->rules, loop_now(app->loop).wall));
+    app_show_next(arg);
 }
 
 static bool input_failing(const char *metric, const struct labels *labels, void *arg)
@@ -240,19 +228,22 @@ static void persist_timelines(void *arg)
 
 /* ---- rules ---- */
 
+/* What the rules gave since the last flush goes to store, receivers and, in time, to the page. */
+static bool flush_alerts(struct app *app, struct now now)
+{
+    bool changed = notify_flush(app->notify, now);
+    app_show_later(app, changed, now.wall);
+    return changed;
+}
+
 static void rules_turn(void *arg)
 {
     struct app *app = arg;
     struct now now = loop_now(app->loop);
     sources_check_late(app->sources, now.mono);
     rules_tick(app->rules, now);
-    if (app->alerts_changed) {
-        app->alerts_changed = false;
-        notify_flush(app->notify, now);
+    if (flush_alerts(app, now))
         persist_timelines(app);
-    } else if (app->uncommitted_count > 0) {
-        on_committed(app);
-    }
 }
 
 /* Rules start a moment after the gate's tick and stay there: both keep to the monotonic clock. */
@@ -348,7 +339,7 @@ static bool apply_config(struct app *app, struct config *fresh, struct rule_set 
     config_unref(&app->config);
     app->config = config_ref(fresh);
     rules_load(app->rules, set, now);
-    notify_flush(app->notify, now);
+    flush_alerts(app, now);
     return true;
 }
 
@@ -507,8 +498,8 @@ static void start_rules(struct app *app, struct rule_set **set, const struct ale
     rules_load(app->rules, *set, loop_now(app->loop));
     *set = NULL;
     rules_restore(app->rules, image->alerts, image->alert_count, loop_now(app->loop));
-    notify_flush(app->notify, loop_now(app->loop));
     alert_board_put(app->alerts, rules_list(app->rules, loop_now(app->loop).wall));
+    flush_alerts(app, loop_now(app->loop));
 }
 
 static bool start_serve(struct app *app, struct err *err)
@@ -588,8 +579,7 @@ static void stop(struct app *app)
     history_destroy(&app->history);
     workers_destroy(&app->workers);
     lease_close(&app->page);
-    show_rule_samples(app);
-    mem_free(app->uncommitted);
+    app_show_drop(app);
     mem_free(app->seen);
     mem_free(app->timelines);
     batch_builder_destroy(&app->self);

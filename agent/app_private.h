@@ -55,14 +55,20 @@ struct app {
     size_t timeline_count;
     struct node_seen *seen;
     size_t seen_count;
-    struct batch **uncommitted; /* samples of rules waiting for their commit */
+    struct batch **uncommitted; /* samples of rules since the last flush */
     size_t uncommitted_count;
-    bool gate_reported, gate_urgent, alerts_changed, rules_started;
+    struct show *shows; /* what waits for its commit, oldest first */
+    bool gate_reported, gate_urgent, rules_started;
     bool reload_ok;
     wall_ms reloaded_at, started_wall;
     mono_ms started;
 };
 
+/* After each flush of alerts; waits: a commit was begun, and app_show_next follows. */
+void app_show_later(struct app *app, bool waits, wall_ms now);
+/* The oldest flush is durable, or was given up waiting for. */
+void app_show_next(struct app *app);
+void app_show_drop(struct app *app);
 /* Has every configured source answered or failed once? */
 bool app_first_polls_done(const struct app *app);
 /* Emits "pgvigil/self": what the agent tells about itself. */

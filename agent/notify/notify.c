@@ -18,14 +18,16 @@
 #include <uthash.h>
 #include <utlist.h>
 
-#define RECEIVER      "webhook"
-#define GROUP_KEY_MAX 4096
+#define RECEIVER           "webhook"
+#define GROUP_KEY_MAX      4096
+#define MESSAGE_ALERTS_MAX 500 /* a larger group tells its changes only, in parts */
 
 static const char *const group_by[] = {"cluster", "pool", "replica"};
 
 struct member {
     uint64_t fingerprint;
     struct alert *alert;
+    bool changed; /* since its last message */
     UT_hash_handle hh;
 };
 
@@ -41,6 +43,7 @@ struct group {
 /* Messages of one transaction, until they are released. */
 struct flight {
     struct notify *notify;
+    wall_ms at;
     struct delivery **items;
     size_t count;
     struct loop_timer *timer;
@@ -52,7 +55,7 @@ struct notify {
     struct notify_opts opts;
     char *external_url;
     struct http_client *client;
-    bool has_receiver;
+    char *webhook; /* "" = none */
     struct outbox *outbox;
     struct group *groups;
     struct alerts_tx *tx; /* of this turn */
@@ -119,7 +122,7 @@ static void free_group(struct notify *n, struct group *g)
     mem_free(g);
 }
 
-static void put_member(struct group *g, const struct alert *a)
+static struct member *put_member(struct group *g, const struct alert *a)
 {
     struct member *m;
     HASH_FIND(hh, g->members, &a->fingerprint, sizeof(a->fingerprint), m);
@@ -130,6 +133,7 @@ static void put_member(struct group *g, const struct alert *a)
     }
     alert_destroy(&m->alert);
     m->alert = alert_copy(a);
+    return m;
 }
 
 static int by_start(const void *a, const void *b)
@@ -140,21 +144,17 @@ static int by_start(const void *a, const void *b)
     return x->fingerprint < y->fingerprint ? -1 : x->fingerprint > y->fingerprint;
 }
 
-static void group_body(struct notify *n, struct group *g, struct buf *out)
+/* What a message of the group tells: all of it, or what has changed if there is much. */
+static const struct alert **group_alerts(const struct group *g, size_t *count)
 {
-    size_t count = 0;
-    const struct alert **alerts = mem_alloc_array(HASH_COUNT(g->members) + 1, sizeof(*alerts));
-    for (struct member *m = g->members; m != NULL; m = m->hh.next)
-        alerts[count++] = m->alert;
-    qsort(alerts, count, sizeof(*alerts), by_start);
-    webhook_body(&(struct webhook_group){.receiver = RECEIVER,
-                                         .group_key = g->key,
-                                         .group_labels = {g->label_count, g->labels},
-                                         .external_url = n->external_url,
-                                         .alerts = alerts,
-                                         .n = count},
-                 out);
-    mem_free(alerts);
+    size_t members = HASH_COUNT(g->members);
+    const struct alert **alerts = mem_alloc_array(members + 1, sizeof(*alerts));
+    *count = 0;
+    for (const struct member *m = g->members; m != NULL; m = m->hh.next)
+        if (m->changed || members <= MESSAGE_ALERTS_MAX)
+            alerts[(*count)++] = m->alert;
+    qsort(alerts, *count, sizeof(*alerts), by_start);
+    return alerts;
 }
 
 /* The message is made: resolved alerts have been told, a group without firing ones is over. */
@@ -163,6 +163,7 @@ static void clean_group(struct notify *n, struct group *g)
     struct member *m, *next;
     HASH_ITER(hh, g->members, m, next)
     {
+        m->changed = false;
         if (m->alert->state == ALERT_RESOLVED)
             drop_member(g, m);
     }
@@ -209,19 +210,26 @@ static void on_slow_commit(void *arg)
     release(f, false);
 }
 
-static struct delivery *make_message(struct notify *n, struct group *g, struct now now)
+/* false: the body would be too long. */
+static bool add_message(struct notify *n, struct flight *f, const struct group *g,
+                        const struct alert *const *alerts, size_t count)
 {
-    struct outbox_row row = {
-        .seq = n->next_seq++, .created_at = now.wall, .next_attempt_at = now.wall};
+    struct outbox_row row = {.created_at = f->at, .next_attempt_at = f->at};
     char hex[33];
     struct buf body;
     buf_init(&body, NOTIFY_BODY_MAX);
-    group_body(n, g, &body);
+    webhook_body(&(struct webhook_group){.receiver = RECEIVER,
+                                         .group_key = g->key,
+                                         .group_labels = {g->label_count, g->labels},
+                                         .external_url = n->external_url,
+                                         .alerts = alerts,
+                                         .n = count},
+                 &body);
     if (!buf_ok(&body)) {
-        log_error("message too long, not sent group=%s bytes=%d", g->key, NOTIFY_BODY_MAX);
         buf_deinit(&body);
-        return NULL;
+        return false;
     }
+    row.seq = n->next_seq++;
     str_random_hex(hex);
     snprintf(row.id, sizeof(row.id), "msg_%s", hex);
     str_copy(row.receiver, sizeof(row.receiver), RECEIVER);
@@ -229,7 +237,33 @@ static struct delivery *make_message(struct notify *n, struct group *g, struct n
              (unsigned long long)str_hash(g->key, strlen(g->key), STR_HASH_SEED));
     row.body = buf_take(&body, NULL);
     alerts_tx_put_outbox(n->tx, &row);
-    return outbox_add(n->outbox, &row);
+    f->items = mem_realloc_array(f->items, f->count + 1, sizeof(struct delivery *));
+    f->items[f->count++] = outbox_add(n->outbox, &row);
+    return true;
+}
+
+/* Halved until it fits: however many alerts come at once, each is told. */
+static void add_messages(struct notify *n, struct flight *f, const struct group *g,
+                         const struct alert *const *alerts, size_t count)
+{
+    size_t half = count / 2;
+    if (count <= MESSAGE_ALERTS_MAX && add_message(n, f, g, alerts, count))
+        return;
+    if (count <= 1) {
+        log_error("alert is too long, not sent group=%s bytes=%d", g->key, NOTIFY_BODY_MAX);
+        return;
+    }
+    add_messages(n, f, g, alerts, half);
+    add_messages(n, f, g, alerts + half, count - half);
+}
+
+static void tell_group(struct notify *n, struct flight *f, const struct group *g)
+{
+    size_t count;
+    const struct alert **alerts = group_alerts(g, &count);
+    if (count > 0)
+        add_messages(n, f, g, alerts, count);
+    mem_free(alerts);
 }
 
 /* ---- outside ---- */
@@ -251,6 +285,16 @@ static struct http_client *make_client(struct loop *loop, const struct config *c
         err);
 }
 
+/* A receiver that is new here has heard of nothing that fires. */
+static void tell_all(struct notify *n)
+{
+    for (struct group *g = n->groups; g != NULL; g = g->hh.next) {
+        g->changed = true;
+        for (struct member *m = g->members; m != NULL; m = m->hh.next)
+            m->changed = true;
+    }
+}
+
 bool notify_reconfigure(struct notify *n, const struct config *config, struct err *err)
 {
     struct http_client *client = make_client(n->opts.loop, config, err);
@@ -258,8 +302,11 @@ bool notify_reconfigure(struct notify *n, const struct config *config, struct er
         return false;
     struct http_client *old = n->client;
     n->client = client;
-    n->has_receiver = *config->notify.webhook != '\0';
-    outbox_target(n->outbox, client, config->notify.webhook);
+    if (*config->notify.webhook != '\0' && !str_eq(n->webhook, config->notify.webhook))
+        tell_all(n);
+    mem_free(n->webhook);
+    n->webhook = mem_strdup(config->notify.webhook);
+    outbox_target(n->outbox, client, n->webhook);
     http_client_destroy(&old);
     return true;
 }
@@ -269,6 +316,7 @@ struct notify *notify_create(const struct notify_opts *opts, struct err *err)
     struct notify *n = mem_alloc(sizeof(*n));
     n->opts = *opts;
     n->external_url = mem_strdup(opts->external_url);
+    n->webhook = mem_strdup("");
     n->outbox = outbox_create(opts->loop, opts->db);
     n->tx = alerts_tx_create();
     n->next_seq = 1;
@@ -296,6 +344,7 @@ void notify_destroy(struct notify **notify)
     }
     alerts_tx_destroy(&n->tx);
     mem_free(n->external_url);
+    mem_free(n->webhook);
     MEM_FREE_NULL(notify);
 }
 
@@ -305,7 +354,7 @@ void notify_restore(struct notify *n, const struct alerts_image *image, struct n
     n->next_seq = i64_max(n->next_seq, image->next_seq);
     for (size_t i = 0; i < image->alert_count; i++)
         if (image->alerts[i]->state == ALERT_FIRING)
-            put_member(group_of(n, image->alerts[i]), image->alerts[i]);
+            (void)put_member(group_of(n, image->alerts[i]), image->alerts[i]);
     for (size_t i = 0; i < image->outbox_count; i++) {
         struct outbox_row row = image->outbox[i];
         row.body = mem_strdup(row.body);
@@ -326,26 +375,33 @@ void notify_change(struct notify *n, const struct alert *a, enum alert_state fro
     if (!fires && !ends)
         return;
     struct group *g = group_of(n, a);
-    put_member(g, a);
+    put_member(g, a)->changed = true;
     g->changed = true;
 }
 
-void notify_flush(struct notify *n, struct now now)
+static bool is_any_changed(const struct notify *n)
+{
+    for (const struct group *g = n->groups; g != NULL; g = g->hh.next)
+        if (g->changed)
+            return true;
+    return false;
+}
+
+bool notify_flush(struct notify *n, struct now now)
 {
     struct group *g, *next;
     struct flight *f;
-    if (alerts_tx_is_empty(n->tx))
-        return;
+    if (alerts_tx_is_empty(n->tx) && !is_any_changed(n))
+        return false;
     f = mem_alloc(sizeof(*f));
     f->notify = n;
-    f->items = mem_alloc_array(HASH_COUNT(n->groups) + 1, sizeof(*f->items));
+    f->at = now.wall;
     HASH_ITER(hh, n->groups, g, next)
     {
         if (!g->changed)
             continue;
-        struct delivery *d = n->has_receiver ? make_message(n, g, now) : NULL;
-        if (d != NULL)
-            f->items[f->count++] = d;
+        if (*n->webhook != '\0')
+            tell_group(n, f, g);
         clean_group(n, g);
     }
     f->timer = loop_timer_create(n->opts.loop, on_slow_commit, f);
@@ -353,6 +409,7 @@ void notify_flush(struct notify *n, struct now now)
     DL_APPEND(n->flights, f);
     alerts_db_commit(n->opts.db, &n->tx, on_commit, f);
     n->tx = alerts_tx_create();
+    return true;
 }
 
 void notify_stats(const struct notify *n, struct now now, struct notify_stats *out)

@@ -18,6 +18,9 @@
 
 #define BACKOFF_FIRST_MS   1000
 #define BACKOFF_REFUSED_MS 60000 /* 4xx: somebody must change something; do not hammer */
+/* Fewer than 72 h of tries can have at the longest Retry-After: a clock that was set after the
+ * message was made must not make it look old. */
+#define GIVE_UP_ATTEMPTS 200
 
 enum queue_state { QUEUE_IDLE, QUEUE_READY, QUEUE_IN_FLIGHT, QUEUE_WAITING };
 
@@ -156,7 +159,8 @@ static void failed(struct outbox *o, struct queue *q, struct delivery *d,
         snprintf(d->row.last_error, sizeof(d->row.last_error), "answer %ld", answer->status);
     else
         str_copy(d->row.last_error, sizeof(d->row.last_error), answer->err.text);
-    if (wall_diff(now.wall, d->row.created_at) >= OUTBOX_KEEP_MS) {
+    if (wall_diff(now.wall, d->row.created_at) >= OUTBOX_KEEP_MS &&
+        d->row.attempts >= GIVE_UP_ATTEMPTS) {
         give_up(o, q, d);
         return;
     }

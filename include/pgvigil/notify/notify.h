@@ -28,7 +28,8 @@ struct notify_opts {
     struct alerts_db *db;
     const struct config *config; /* webhook, outgoing, external labels; read now */
     const char *external_url;    /* of the agent's page, for the body */
-    /* What was flushed is durable (or was given up waiting for): show it. */
+    /* What was flushed is durable (or was given up waiting for): show it. Once for each flush that
+     * returned true, in their order. */
     void (*on_committed)(void *arg);
     void *arg;
 };
@@ -41,12 +42,14 @@ struct notify_stats {
 
 struct notify *notify_create(const struct notify_opts *opts, struct err *err) MUST_CHECK;
 void notify_destroy(struct notify **notify);
+/* A receiver with another URL is told what fires, by the next flush. */
 bool notify_reconfigure(struct notify *notify, const struct config *config,
                         struct err *err) MUST_CHECK;
 /* What the last run left undelivered, and the alerts that fire, before the first change. */
 void notify_restore(struct notify *notify, const struct alerts_image *image, struct now now);
 void notify_change(struct notify *notify, const struct alert *alert, enum alert_state from);
-void notify_flush(struct notify *notify, struct now now);
+/* true: something was flushed, on_committed follows; false: nothing had changed. */
+bool notify_flush(struct notify *notify, struct now now);
 void notify_stats(const struct notify *notify, struct now now, struct notify_stats *out);
 
 #endif
