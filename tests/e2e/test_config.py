@@ -105,12 +105,13 @@ def test_point_9_bad_rule_file_is_told_with_its_place(make_agent):
 
 
 class Refuser:
-    """Takes connections and does with them what `answer` says; closes without a word by default."""
+    """Takes connections, sends `answer` and closes; without one it never says anything."""
 
-    def __init__(self, answer=b""):
+    def __init__(self, answer=None):
         self.ports = proc.Ports()
         self.port = self.ports.take()
         self._answer = answer
+        self._taken = []
         self._socket = socket.create_server(("127.0.0.1", self.port))
         threading.Thread(target=self._run, daemon=True).start()
 
@@ -118,15 +119,19 @@ class Refuser:
         while True:
             try:
                 connection, _peer = self._socket.accept()
+                self._taken.append(connection)
                 connection.recv(4096)
-                connection.sendall(self._answer)
-                connection.close()
+                if self._answer is not None:
+                    connection.sendall(self._answer)
+                    connection.close()
             except OSError:
                 if self._socket.fileno() < 0:
                     return
 
     def close(self):
         self._socket.close()
+        for connection in self._taken:
+            connection.close()
         self.ports.release()
 
 
@@ -147,11 +152,13 @@ def add_node(agent, name, dsn):
 
 
 def test_point_9_unreachable_and_refusing_servers_hurt_nobody_else(cluster, make_agent):
-    closing, babbling = Refuser(), Refuser(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+    closing, silent = Refuser(b""), Refuser()
+    babbling = Refuser(b"HTTP/1.1 400 Bad Request\r\n\r\n")
     nobody = proc.Ports()
     agent = make_agent()
     add_node(agent, "absent", f"host=127.0.0.1 port={nobody.take()} user=x dbname=x")
     add_node(agent, "closing", f"host=127.0.0.1 port={closing.port} user=x dbname=x")
+    add_node(agent, "silent", f"host=127.0.0.1 port={silent.port} user=x dbname=x")
     add_node(agent, "babbling", f"host=127.0.0.1 port={babbling.port} user=x dbname=x")
     add_node(agent, "nameless", "host=no-such-host.invalid user=x dbname=x")
     add_node(agent, "nodb", cluster.monitor_dsn("primary", dbname="no_such_db"))
@@ -162,6 +169,7 @@ def test_point_9_unreachable_and_refusing_servers_hurt_nobody_else(cluster, make
         wanted = {
             "absent": "failure=connect",
             "closing": "failure=",
+            "silent": "failure=timeout",
             "babbling": "failure=protocol",
             "nameless": "failure=resolve",
             "nodb": "failure=config",
@@ -182,8 +190,8 @@ def test_point_9_unreachable_and_refusing_servers_hurt_nobody_else(cluster, make
         assert len(lines) <= 3, "a fault is told once, not at each try"
         assert agent.health_files() == ["replica_1.read"]
     finally:
-        closing.close()
-        babbling.close()
+        for server in (closing, silent, babbling):
+            server.close()
         nobody.release()
 
 
