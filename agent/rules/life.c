@@ -136,16 +136,18 @@ static struct life_instance *add(struct life *life, struct alert *owned)
     return in;
 }
 
-/* Value and annotations follow each run; times and state stay. */
+/* Value, annotations and, after a reload, the expression follow each run; times and state stay. */
 static void refresh(struct life_instance *in, const struct alert *seen)
 {
     struct alert *old = in->alert, *copy;
-    bool same = old->value == seen->value && labels_equal(&old->annotations, &seen->annotations);
+    bool same = old->value == seen->value && str_eq(old->expr, seen->expr) &&
+                labels_equal(&old->annotations, &seen->annotations);
     if (same)
         return;
     struct alert fresh = *old;
     fresh.value = seen->value;
     fresh.annotations = seen->annotations;
+    fresh.expr = seen->expr;
     copy = alert_copy(&fresh);
     alert_destroy(&in->alert);
     in->alert = copy;

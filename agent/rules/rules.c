@@ -15,12 +15,14 @@
 
 #define ARENA_KEEP (64 * 1024)
 #define ARENA_MAX  (64 * 1024 * 1024)
+#define SLACK_MS   250 /* ticks come with a little jitter: one that is early by less is on time */
 
 struct rule_run {
     const struct rule *rule;
     struct life life; /* alerts only */
     char source[BATCH_SOURCE_MAX];
     bool had_samples; /* the last batch was not empty: an empty one must follow */
+    bool is_matched;  /* during a reload: its alerts have moved */
     char error[200];  /* of the last run, "" = ok */
 };
 
@@ -28,7 +30,7 @@ struct group_run {
     const struct rule_group *group;
     struct rule_run *runs;
     int64_t interval_ms;
-    mono_ms next;
+    mono_ms next; /* MONO_UNSET: with the first tick */
 };
 
 struct rules {
@@ -86,35 +88,82 @@ void rules_destroy(struct rules **rules)
 
 /* ---- loading ---- */
 
-static void init_group(struct rules *r, size_t index, struct now now)
+static void init_group(struct rules *r, size_t index)
 {
     struct group_run *run = &r->groups[index];
     const struct rule_group *group = &r->set->groups[index];
+    /* names of groups are unique in a file only */
+    unsigned file = (unsigned)str_hash(group->file, strlen(group->file), STR_HASH_SEED);
     run->group = group;
     run->interval_ms = group->interval_ms > 0 ? group->interval_ms : r->opts.evaluation_interval_ms;
-    run->next = now.mono;
+    run->next = MONO_UNSET;
     run->runs = mem_alloc_array(group->count, sizeof(*run->runs));
     for (size_t i = 0; i < group->count; i++) {
         run->runs[i].rule = &group->rules[i];
-        snprintf(run->runs[i].source, BATCH_SOURCE_MAX, "rules/%.80s.%zu", group->name, i);
+        snprintf(run->runs[i].source, BATCH_SOURCE_MAX, "rules/%08x.%.60s.%zu", file, group->name,
+                 i);
         life_init(&run->runs[i].life, &r->opts, &group->rules[i], group->name);
     }
 }
 
-static struct rule_run *find_run(struct rules *r, const char *group, const char *rule,
-                                 const char *file)
+static struct group_run *find_group(struct rules *r, const struct rule_group *like)
 {
-    for (size_t g = 0; g < r->count; g++) {
-        if (!str_eq(r->groups[g].group->name, group) ||
-            (file != NULL && !str_eq(r->groups[g].group->file, file)))
-            continue;
-        for (size_t i = 0; i < r->groups[g].group->count; i++) {
-            struct rule_run *run = &r->groups[g].runs[i];
-            if (run->rule->is_alert && str_eq(run->rule->name, rule) && run->life.instances == NULL)
-                return run;
+    for (size_t g = 0; g < r->count; g++)
+        if (str_eq(r->groups[g].group->name, like->name) &&
+            str_eq(r->groups[g].group->file, like->file))
+            return &r->groups[g];
+    return NULL;
+}
+
+static bool is_alert_named(const struct rule_run *run, const char *name)
+{
+    return run->rule->is_alert && str_eq(run->rule->name, name);
+}
+
+/* Several rules of a group may share a name (warning and critical of one), so the same expression
+ * comes first. */
+static void move_alerts(struct group_run *from, struct group_run *to, bool same_expr)
+{
+    for (size_t i = 0; i < from->group->count; i++) {
+        struct rule_run *old = &from->runs[i];
+        for (size_t k = 0; k < to->group->count && old->rule->is_alert && !old->is_matched; k++) {
+            struct rule_run *run = &to->runs[k];
+            if (run->is_matched || !is_alert_named(run, old->rule->name) ||
+                (same_expr && !str_eq(run->rule->expr_text, old->rule->expr_text)))
+                continue;
+            life_move(&old->life, &run->life);
+            old->is_matched = run->is_matched = true;
         }
     }
-    return NULL;
+}
+
+/* An empty batch is sent once after one with samples, so that their series end. */
+static void send_batch(struct rules *r, struct rule_run *run)
+{
+    struct batch *batch = batch_finish(r->builder);
+    bool has = batch->n > 0, send = has || run->had_samples;
+    run->had_samples = has;
+    if (send)
+        r->opts.on_samples(batch, r->opts.arg);
+    else
+        batch_unref(batch);
+}
+
+/* What the group leaves behind: alerts of rules that are gone, series that nobody goes on with. */
+static void end_group(struct rules *r, struct group_run *from, struct group_run *to, struct now now)
+{
+    static const char *const none[] = {NULL};
+    for (size_t i = 0; i < from->group->count; i++) {
+        struct rule_run *old = &from->runs[i];
+        if (!old->is_matched)
+            life_resolve_all(&old->life, "removed", now);
+        if (to != NULL && i < to->group->count) {
+            to->runs[i].had_samples = old->had_samples; /* the same source */
+            continue;
+        }
+        batch_begin(r->builder, old->source, now.wall, none);
+        send_batch(r, old);
+    }
 }
 
 void rules_load(struct rules *r, struct rule_set *set, struct now now)
@@ -126,35 +175,41 @@ void rules_load(struct rules *r, struct rule_set *set, struct now now)
     r->count = set->count;
     r->groups = mem_alloc_array(set->count, sizeof(*r->groups));
     for (size_t g = 0; g < set->count; g++)
-        init_group(r, g, now);
+        init_group(r, g);
     for (size_t g = 0; g < old_count; g++) {
-        for (size_t i = 0; i < old[g].group->count; i++) {
-            struct rule_run *from = &old[g].runs[i];
-            struct rule_run *to =
-                find_run(r, old[g].group->name, from->rule->name, old[g].group->file);
-            if (to != NULL)
-                life_move(&from->life, &to->life);
-            else
-                life_resolve_all(&from->life, "removed", now);
+        struct group_run *to = find_group(r, old[g].group);
+        if (to != NULL) {
+            move_alerts(&old[g], to, true);
+            move_alerts(&old[g], to, false);
         }
+        end_group(r, &old[g], to, now);
+        for (size_t i = 0; to != NULL && i < to->group->count; i++)
+            to->runs[i].is_matched = false;
     }
     free_groups(old, old_count);
     rule_set_destroy(&old_set);
 }
 
-/* The rule of a stored alert: several rules may share a name (warning and critical of one). */
+/* The rule of a stored alert: the one with its expression, or the only one with its name (its
+ * expression has changed while the agent was down). */
 static struct rule_run *run_of_alert(struct rules *r, const struct alert *a)
 {
+    struct rule_run *named = NULL;
+    size_t count = 0;
     for (size_t g = 0; g < r->count; g++) {
         if (!str_eq(r->groups[g].group->name, a->group))
             continue;
         for (size_t i = 0; i < r->groups[g].group->count; i++) {
-            const struct rule *rule = r->groups[g].runs[i].rule;
-            if (rule->is_alert && str_eq(rule->name, a->rule) && str_eq(rule->expr_text, a->expr))
-                return &r->groups[g].runs[i];
+            struct rule_run *run = &r->groups[g].runs[i];
+            if (!is_alert_named(run, a->rule))
+                continue;
+            if (str_eq(run->rule->expr_text, a->expr))
+                return run;
+            named = run;
+            count++;
         }
     }
-    return NULL;
+    return count == 1 ? named : NULL;
 }
 
 void rules_restore(struct rules *r, struct alert *const *alerts, size_t n, struct now now)
@@ -254,18 +309,6 @@ static void add_alert_series(struct rules *r, const struct alert *a)
     pairs[n++] = a->state == ALERT_FIRING ? "firing" : "pending";
     pairs[n] = NULL;
     batch_add(r->builder, "ALERTS", 1, pairs);
-}
-
-/* An empty batch is sent once after one with samples, so that their series end. */
-static void send_batch(struct rules *r, struct rule_run *run)
-{
-    struct batch *batch = batch_finish(r->builder);
-    bool has = batch->n > 0, send = has || run->had_samples;
-    run->had_samples = has;
-    if (send)
-        r->opts.on_samples(batch, r->opts.arg);
-    else
-        batch_unref(batch);
 }
 
 static void send_alert_series(struct rules *r, struct rule_run *run, struct now now)
@@ -384,9 +427,12 @@ void rules_tick(struct rules *r, struct now now)
     bool ran = false;
     for (size_t g = 0; g < r->count; g++) {
         struct group_run *group = &r->groups[g];
-        if (mono_before(now.mono, group->next))
+        if (!mono_is_set(group->next))
+            group->next = now.mono;
+        int64_t early = mono_diff(group->next, now.mono);
+        if (early > i64_min(SLACK_MS, group->interval_ms / 4))
             continue;
-        int64_t late = mono_diff(now.mono, group->next) / group->interval_ms;
+        int64_t late = i64_max(0, -early) / group->interval_ms;
         r->stats.missed_total += (uint64_t)late;
         group->next = mono_add(group->next, (late + 1) * group->interval_ms);
         for (size_t i = 0; i < group->group->count; i++)
