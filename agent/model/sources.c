@@ -150,7 +150,10 @@ bool sources_metric_failing(const struct sources *s, const char *metric,
     if (info == NULL || target == NULL)
         return false;
     const struct source *source = find(s, target, info->collector, &at);
-    return source != NULL && source->state.configured && source->state.failing;
+    if (source == NULL || !source->state.configured)
+        return false;
+    /* what has not answered since the start has not shown that anything is well again */
+    return source->state.failing || !wall_is_set(source->state.last_good);
 }
 
 void sources_each(const struct sources *s, void (*fn)(const struct source_state *st, void *arg),

@@ -364,19 +364,34 @@ void notify_restore(struct notify *n, const struct alerts_image *image, struct n
         log_info("undelivered alerts of the last run messages=%zu", image->outbox_count);
 }
 
+/* An alert that a longer `for` has put back to pending: whoever heard of it hears of its end. */
+static void end_member(struct notify *n, const struct alert *a)
+{
+    struct member *m;
+    struct group *g = group_of(n, a);
+    HASH_FIND(hh, g->members, &a->fingerprint, sizeof(a->fingerprint), m);
+    if (m == NULL)
+        m = put_member(g, a);
+    m->alert->state = ALERT_RESOLVED;
+    m->alert->resolved_at = loop_now(n->opts.loop).wall;
+    m->changed = g->changed = true;
+}
+
 void notify_change(struct notify *n, const struct alert *a, enum alert_state from)
 {
     if (a->state == ALERT_PENDING || a->state == ALERT_FIRING)
         alerts_tx_put_alert(n->tx, a);
     else if (from == ALERT_PENDING || from == ALERT_FIRING)
         alerts_tx_drop_alert(n->tx, a->fingerprint);
-    bool fires = a->state == ALERT_FIRING && from != ALERT_FIRING;
-    bool ends = a->state == ALERT_RESOLVED && from == ALERT_FIRING;
-    if (!fires && !ends)
+    if ((a->state == ALERT_FIRING) == (from == ALERT_FIRING))
         return;
-    struct group *g = group_of(n, a);
-    put_member(g, a)->changed = true;
-    g->changed = true;
+    if (a->state == ALERT_FIRING || a->state == ALERT_RESOLVED) {
+        struct group *g = group_of(n, a);
+        put_member(g, a)->changed = true;
+        g->changed = true;
+    } else {
+        end_member(n, a);
+    }
 }
 
 static bool is_any_changed(const struct notify *n)

@@ -37,8 +37,8 @@ void sources_remove_target(struct sources *s, const char *target);
 /* Marks sources that are late; call each tick. */
 void sources_check_late(struct sources *s, mono_ms now);
 /*
- * Is a collector that feeds this metric failing or late for the target named by the labels
- * (`node`, else `replica`, else `pool`)? false for unknown metrics and targets.
+ * Is a collector that feeds this metric failing, late or without any answer yet for the target
+ * named by the labels (`node`, else `replica`, else `pool`)? false for unknown metrics and targets.
  */
 bool sources_metric_failing(const struct sources *s, const char *metric,
                             const struct labels *labels);

@@ -85,6 +85,7 @@ static void metrics_lead_to_sources(void **state)
         {"db_connections", "node", "unknown", false},
         {"db_connections", "cluster", "pg1", false},
         {"db_slot_lost", "node", "pg1", false}, /* another collector */
+        {"db_xid_age", "node", "pg1", true},    /* has not answered yet: shows nothing either way */
         {"db_connection_pool_size", "pool", "app", true},
         {"no_such_metric", "node", "pg1", false},
     };
@@ -96,8 +97,13 @@ static void metrics_lead_to_sources(void **state)
         failing[i]->configured = true;
         sources_bad(failing[i], "x");
     }
-    sources_get(s, "pg1", "slots")->configured = true;
-    sources_get(s, "pg2", "activity")->configured = true;
+    sources_get(s, "pg1", "database")->configured = true;
+    struct source_state *good[] = {sources_get(s, "pg1", "slots"),
+                                   sources_get(s, "pg2", "activity")};
+    for (size_t i = 0; i < ARRAY_LEN(good); i++) {
+        good[i]->configured = true;
+        sources_good(good[i], at(1000), 1);
+    }
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct label pair = {cases[i].label, cases[i].value};
         struct labels ls = {.v = &pair, .n = 1};

@@ -347,6 +347,23 @@ static void pending_is_not_told(void **state)
     assert_int_equal(receiver.count, 0);
 }
 
+/* `for` was made longer: the alert waits anew, and must not fire for ever at the receiver. */
+static void back_to_pending_is_told_as_resolved(void **state)
+{
+    (void)state;
+    open_agent(NULL);
+    fire("Lag", "pg2");
+    flush();
+    change("Lag", "pg2", ALERT_FIRING, ALERT_PENDING, "");
+    flush();
+    change("Lag", "pg2", ALERT_PENDING, ALERT_INACTIVE, "");
+    flush();
+    wait_for(agent.committed == 3 && stats().outbox_depth == 0);
+    assert_int_equal(receiver.count, 2);
+    assert_non_null(strstr(receiver.requests[1].body, "\"status\":\"resolved\",\"labels\""));
+    assert_null(strstr(receiver.requests[1].body, "0001-01-01"));
+}
+
 static void sends_two_at_once_and_in_order(void **state)
 {
     (void)state;
@@ -599,6 +616,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(tells_each_group_once),
         CASE(pending_is_not_told),
+        CASE(back_to_pending_is_told_as_resolved),
         CASE(sends_two_at_once_and_in_order),
         CASE(waits_before_the_next_attempt),
         CASE(backs_off_to_five_minutes),
