@@ -76,26 +76,12 @@ static struct log_tail *keep_tail(struct collect *c, const struct config *config
 
 /* ---- what is gone ---- */
 
-struct dropping {
-    struct collect *collect;
-    const char *target;
-};
-
-static void drop_source(const struct source_state *st, void *arg)
+static bool log_listed(const struct config *config, const char *pool)
 {
-    struct dropping *d = arg;
-    char source[BATCH_SOURCE_MAX];
-    if (str_eq(st->target, d->target))
-        d->collect->env.opts.drop(collect_source(st, source),
-                                  loop_now(d->collect->env.opts.loop).wall,
-                                  d->collect->env.opts.arg);
-}
-
-static void drop_target(struct collect *c, const char *target)
-{
-    struct dropping d = {c, target};
-    sources_each(c->env.opts.sources, drop_source, &d);
-    sources_remove_target(c->env.opts.sources, target);
+    for (size_t i = 0; i < config->log_count; i++)
+        if (str_eq(config->logs[i].pool, pool))
+            return true;
+    return false;
 }
 
 static bool pool_listed(const struct config *config, const char *name)
@@ -104,6 +90,39 @@ static bool pool_listed(const struct config *config, const char *name)
         if (str_eq(config->pools[i].name, name))
             return true;
     return false;
+}
+
+/* Nobody expects the source any more, and what it showed ends. */
+static void end_source(struct collect *c, const char *target, const char *collector)
+{
+    char source[BATCH_SOURCE_MAX];
+    struct source_state *st = sources_get(c->env.opts.sources, target, collector);
+    st->configured = false;
+    c->env.opts.drop(collect_source(st, source), loop_now(c->env.opts.loop).wall, c->env.opts.arg);
+}
+
+struct dropping {
+    struct collect *collect;
+    const char *target;
+    bool is_pool;
+};
+
+static void drop_source(const struct source_state *st, void *arg)
+{
+    struct dropping *d = arg;
+    bool is_of_pool = str_eq(st->collector, "pools") || str_eq(st->collector, "log");
+    if (str_eq(st->target, d->target) && is_of_pool == d->is_pool)
+        end_source(d->collect, st->target, st->collector);
+}
+
+/* A node and a pool may share a name, that of their host: the other one keeps its sources. */
+static void drop_target(struct collect *c, const struct config *config, const char *target,
+                        bool is_pool)
+{
+    struct dropping d = {c, target, is_pool};
+    sources_each(c->env.opts.sources, drop_source, &d);
+    if (config_node_find(config, target) == NULL && !pool_listed(config, target))
+        sources_remove_target(c->env.opts.sources, target);
 }
 
 static void end_works(struct collect *c)
@@ -122,12 +141,16 @@ static void end_works(struct collect *c)
 /* Before works are made: the sources of a target that is gone must not be found again. */
 static void drop_unlisted(struct collect *c, const struct config *config)
 {
-    for (size_t i = 0; c->config != NULL && i < c->config->node_count; i++)
-        if (config_node_find(config, c->config->nodes[i].name) == NULL)
-            drop_target(c, c->config->nodes[i].name);
-    for (size_t i = 0; c->config != NULL && i < c->config->pool_count; i++)
-        if (!pool_listed(config, c->config->pools[i].name))
-            drop_target(c, c->config->pools[i].name);
+    const struct config *old = c->config;
+    for (size_t i = 0; i < old->node_count; i++)
+        if (config_node_find(config, old->nodes[i].name) == NULL)
+            drop_target(c, config, old->nodes[i].name, false);
+    for (size_t i = 0; i < old->pool_count; i++)
+        if (!pool_listed(config, old->pools[i].name))
+            drop_target(c, config, old->pools[i].name, true);
+    for (size_t i = 0; i < old->log_count; i++)
+        if (!log_listed(config, old->logs[i].pool) && pool_listed(config, old->logs[i].pool))
+            end_source(c, old->logs[i].pool, "log");
 }
 
 void collect_reconfigure(struct collect *c, struct config *config)
@@ -142,7 +165,8 @@ void collect_reconfigure(struct collect *c, struct config *config)
     for (size_t i = 0; i < config->log_count; i++)
         tails[i] = keep_tail(c, config, &config->logs[i]);
     end_works(c);
-    drop_unlisted(c, config);
+    if (c->config != NULL)
+        drop_unlisted(c, config);
     c->nodes = nodes;
     c->pools = pools;
     c->tails = tails;

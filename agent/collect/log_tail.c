@@ -16,7 +16,7 @@
 #include "pgvigil/base/str.h"
 
 #define LINE_MAX_BYTES 4096
-#define READ_PER_TURN  (256 * 1024)
+#define READ_PER_TURN  (4 * 1024 * 1024) /* some 10 ms */
 
 /* Texts of PgBouncer's source, stable from 1.15 to 1.26. */
 static const struct {
@@ -39,6 +39,7 @@ struct log_tail {
     int fd;
     ino_t inode;
     off_t offset;
+    bool is_at_end; /* of what could be read without a further turn */
     char line[LINE_MAX_BYTES];
     size_t line_len;
     uint64_t counts[ARRAY_LEN(reasons)];
@@ -84,8 +85,11 @@ static bool open_file(struct log_tail *t, bool at_end)
     struct stat st;
     close_file(t);
     t->fd = open(t->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (t->fd < 0 || fstat(t->fd, &st) != 0 || !S_ISREG(st.st_mode)) {
+    if (t->fd < 0 || fstat(t->fd, &st) != 0)
+        return false;
+    if (!S_ISREG(st.st_mode)) {
         close_file(t);
+        errno = EINVAL;
         return false;
     }
     t->inode = st.st_ino;
@@ -96,14 +100,14 @@ static bool open_file(struct log_tail *t, bool at_end)
 static bool read_new(struct log_tail *t)
 {
     char data[16 * 1024];
-    for (size_t total = 0; total < READ_PER_TURN; total += sizeof(data)) {
+    t->is_at_end = false;
+    for (size_t total = 0; total < READ_PER_TURN && !t->is_at_end; total += sizeof(data)) {
         ssize_t n = pread(t->fd, data, sizeof(data), t->offset);
         if (n < 0)
             return false;
         take_bytes(t, data, (size_t)n);
         t->offset += n;
-        if ((size_t)n < sizeof(data))
-            return true;
+        t->is_at_end = (size_t)n < sizeof(data);
     }
     return true;
 }
@@ -114,12 +118,15 @@ static bool follow(struct log_tail *t)
     struct stat st;
     if (t->fd >= 0 && !read_new(t))
         return false;
+    if (t->fd >= 0 && !t->is_at_end)
+        return true;
     if (stat(t->path, &st) != 0)
         return false;
     if (t->fd < 0 || st.st_ino != t->inode)
         return open_file(t, false) && read_new(t);
     if (st.st_size < t->offset) {
         t->offset = 0;
+        t->line_len = 0;
         return read_new(t);
     }
     return true;
