@@ -192,6 +192,22 @@ def checks(totals):
         log = log_path(name)
         code = run(command, log, PROGRAM_TIMEOUT)
         totals.add(name, int(code == 0), int(code != 0), 0, time.monotonic() - began, log)
+    if shutil.which("promtool"):
+        rule_tests(totals)
+
+
+def rule_tests(totals):
+    """Each check of an alert counts; promtool names those that fail."""
+    folder = os.path.join("rules", "tests")
+    for name in sorted(os.listdir(os.path.join(REPO, folder))):
+        began = time.monotonic()
+        path = os.path.join(folder, name)
+        log = log_path(path)
+        code = run(["promtool", "test", "rules", path], log, PROGRAM_TIMEOUT)
+        count = len(re.findall(r"^ *- eval_time:", read(os.path.join(REPO, path)), re.MULTILINE))
+        failed = len(re.findall(r"^ *alertname: ", read(log), re.MULTILINE))
+        failed = max(failed, int(code != 0 or count == 0))
+        totals.add(path, max(0, count - failed), failed, 0, time.monotonic() - began, log)
 
 
 # ---- end to end: files in parallel, those that measure time alone ----
