@@ -106,7 +106,7 @@ static void *send_numbers(void *arg)
     struct sender *s = arg;
 
     for (int i = 0; i < ITEMS_A_PIECE; i++, s->next++)
-        while (!chan_put(s->chan, &((char *)NULL)[s->next], 8))
+        while (!chan_put(s->chan, (void *)s->next, 8))
             sched_yield();
     return NULL;
 }
