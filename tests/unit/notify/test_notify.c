@@ -79,8 +79,11 @@ static void *answer_one(void *arg)
     req.body = mem_strdup(body != NULL ? body + 4 : "");
     mem_free(text);
     pthread_mutex_lock(&receiver.lock);
-    if (receiver.count < REQUESTS_MAX)
-        receiver.requests[receiver.count++] = req;
+    if (receiver.count < REQUESTS_MAX) {
+        /* Counted last: who sees the count may read the request. */
+        receiver.requests[receiver.count] = req;
+        receiver.count++;
+    }
     pthread_mutex_unlock(&receiver.lock);
     while (receiver.holds && !receiver.stopping)
         usleep(2000);

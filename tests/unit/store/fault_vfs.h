@@ -17,7 +17,7 @@
 enum fault_kind { FAULT_NONE, FAULT_EIO, FAULT_ENOSPC, FAULT_KILL, FAULT_POWER };
 
 struct fault_plan {
-    enum fault_kind kind;
+    _Atomic enum fault_kind kind;
     _Atomic long at;
     _Atomic bool for_ever;      /* all operations from `at` on, and opening */
     _Atomic long sync_delay_ms; /* in short sleeps: ends when set to 0 */
