@@ -194,8 +194,10 @@ static bool aggregate_quantile(struct aggregation *a)
 
             for (size_t m = 0; m < n; m++)
                 values[m] = members[m].v;
-            if (n > 0)
+            if (n > 0) {
                 row->v[i] = quantile_of(a->param[i], values, n);
+                note_quantile(a->ev, a->node->aggregate.param->pos, a->param[i]);
+            }
         }
     }
     return true;
@@ -401,11 +403,13 @@ static bool aggregate_count_values(struct aggregation *a, const char *label)
 {
     const struct key_spec whole = {.keep_name = true};
     struct counting c = {.label = arena_strdup(a->ev->arena, label)};
+    char quoted[4 * LABEL_NAME_MAX];
     size_t most = 0;
     struct counted *values;
 
-    if (*label == '\0')
-        return err_set(a->ev->err, ERR_INVALID, "invalid label name \"%s\"", label);
+    if (!is_label_name(label))
+        return err_set(a->ev->err, ERR_INVALID, "invalid label name %s",
+                       go_quote(label, quoted, sizeof(quoted)));
     for (size_t r = 0; r < a->in->n; r++)
         for (size_t i = 0; i < a->grid->n; i++)
             most += !is_absent(a->in->rows[r].v[i]);

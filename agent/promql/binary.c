@@ -34,6 +34,8 @@ double op_apply(enum promql_op op, double a, double b)
     case OP_AND:
     case OP_OR:
     case OP_UNLESS:
+    case OP_TRIM_UPPER:
+    case OP_TRIM_LOWER:
     case OP_RE:
     case OP_NRE:
         break;

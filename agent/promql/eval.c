@@ -263,8 +263,8 @@ bool eval_scalar(struct eval *ev, const struct node *node, const struct grid *gr
 
 /* ---- results ---- */
 
-static bool eval_init(struct eval *ev, const struct promql_limits *limits, int64_t start,
-                      int64_t end)
+static bool eval_init(struct eval *ev, const struct promql_expr *expr,
+                      const struct promql_limits *limits, int64_t start, int64_t end)
 {
     ev->samples_left = limits->max_samples;
     ev->lookback_ms = limits->lookback_ms > 0 ? limits->lookback_ms : PROMQL_LOOKBACK_MS;
@@ -272,6 +272,7 @@ static bool eval_init(struct eval *ev, const struct promql_limits *limits, int64
     ev->arg = limits->arg;
     ev->start = start;
     ev->end = end;
+    ev->text = expr->text;
     if (start < -TIME_MAX_MS || end > TIME_MAX_MS || ev->lookback_ms > TIME_MAX_MS)
         return err_set(ev->err, ERR_INVALID, "time is out of range");
     return true;
@@ -339,8 +340,10 @@ static bool instant_value(struct eval *ev, struct value *value, const struct gri
 }
 
 /* The budget may have been passed by the last allocation. */
-static bool within_budget(struct eval *ev)
+static bool finish(struct eval *ev, struct promql_value *out)
 {
+    out->notes = ev->notes;
+    out->note_count = ev->note_count;
     return eval_charge(ev, 0);
 }
 
@@ -354,12 +357,12 @@ bool promql_instant(const struct promql_expr *expr, struct reader *reader, int64
     struct value value;
 
     *out = (struct promql_value){.type = expr->root->type, .t = t};
-    if (!eval_init(&ev, limits, t, t))
+    if (!eval_init(&ev, expr, limits, t, t))
         return false;
     if (out->type == PROMQL_MATRIX)
-        return instant_matrix(&ev, expr->root, &grid, out) && within_budget(&ev);
+        return instant_matrix(&ev, expr->root, &grid, out) && finish(&ev, out);
     return eval_node(&ev, expr->root, &grid, &value) && instant_value(&ev, &value, &grid, out) &&
-           within_budget(&ev);
+           finish(&ev, out);
 }
 
 static bool check_range(struct eval *ev, const struct promql_expr *expr, int64_t step)
@@ -427,14 +430,14 @@ bool promql_range(const struct promql_expr *expr, struct reader *reader, int64_t
                   int64_t step, const struct promql_limits *limits, struct arena *arena,
                   struct promql_value *out, struct err *err)
 {
-    struct eval ev = {.reader = reader, .arena = arena, .err = err};
+    struct eval ev = {.reader = reader, .arena = arena, .err = err, .step = step};
     struct grid grid = {.start = start, .step = step};
     struct value value;
 
     *out = (struct promql_value){.type = PROMQL_MATRIX, .t = end};
-    if (!eval_init(&ev, limits, start, end) || !check_range(&ev, expr, step))
+    if (!eval_init(&ev, expr, limits, start, end) || !check_range(&ev, expr, step))
         return false;
     grid.n = (size_t)((end - start) / step) + 1;
     return eval_node(&ev, expr->root, &grid, &value) && range_value(&ev, &value, &grid, out) &&
-           within_budget(&ev);
+           finish(&ev, out);
 }

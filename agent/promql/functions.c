@@ -3,7 +3,8 @@
  *
  * A function is a row: its signature is what the type check reads, its implementation is one of
  * math, map, calendar (sample by sample), range (window by window) or eval (whatever else). A new
- * function is a row and a few lines. Histogram functions that act on native histograms only have
+ * function is a row and a few lines. Experimental functions are rows without an implementation, so
+ * that they are refused by name. Histogram functions that act on native histograms only have
  * nothing to say about floats and return nothing, as in Prometheus.
  */
 #include "promql_private.h"
@@ -213,6 +214,7 @@ static bool fn_timestamp(struct eval *ev, const struct node *node, const struct 
             if (!is_absent(out->rows[r].v[i]))
                 out->rows[r].v[i] = (double)grid_time(grid, i) / 1000;
     }
+    out->ordered = false;
     return true;
 }
 
@@ -240,8 +242,15 @@ static bool sort_rows(struct eval *ev, const struct node *node, const struct gri
 {
     if (!eval_node(ev, node->call.args[0], grid, out))
         return false;
+    if (ev->step > 0) {
+        /* A range result is sorted by labels. */
+        eval_note(ev, true, node->pos,
+                  "sort is ineffective for range queries since results are always ordered by "
+                  "labels");
+        return true;
+    }
     if (grid->n != 1)
-        return true; /* a range result is sorted by labels */
+        return true; /* in a subquery */
     value_prune(out, grid);
     value_sort(out, compare);
     out->ordered = true;
@@ -373,6 +382,8 @@ static const struct function functions[] = {
     {"deg", V, true, 1, 0, {V}, .math = to_degrees},
     {"delta", V, true, 1, 0, {M}, .range = range_delta},
     {"deriv", V, true, 1, 0, {M}, .range = range_deriv},
+    {"double_exponential_smoothing", V, true, 3, 0, {M, S, S}, .is_experimental = true},
+    {"end", S, true, 0, 0, {S}, .is_experimental = true},
     {"exp", V, true, 1, 0, {V}, .math = exp},
     {"first_over_time", V, false, 1, 0, {M}, .range = range_first},
     {"floor", V, true, 1, 0, {V}, .math = floor},
@@ -380,12 +391,14 @@ static const struct function functions[] = {
     {"histogram_count", V, true, 1, 0, {V}, .eval = fn_nothing},
     {"histogram_fraction", V, true, 3, 0, {S, S, V}, .eval = fn_histogram_fraction},
     {"histogram_quantile", V, true, 2, 0, {S, V}, .eval = fn_histogram_quantile},
+    {"histogram_quantiles", V, true, 3, FN_ANY_NUMBER, {V, T, S, S}, .is_experimental = true},
     {"histogram_stddev", V, true, 1, 0, {V}, .eval = fn_nothing},
     {"histogram_stdvar", V, true, 1, 0, {V}, .eval = fn_nothing},
     {"histogram_sum", V, true, 1, 0, {V}, .eval = fn_nothing},
     {"hour", V, true, 0, 1, {V}, .calendar = hour},
     {"idelta", V, true, 1, 0, {M}, .range = range_idelta},
     {"increase", V, true, 1, 0, {M}, .range = range_increase},
+    {"info", V, true, 1, 1, {V, V}, .is_experimental = true},
     {"irate", V, true, 1, 0, {M}, .range = range_irate},
     {"label_join", V, false, 3, FN_ANY_NUMBER, {V, T, T, T}, .eval = fn_label_join},
     {"label_replace", V, false, 5, 0, {V, T, T, T, T}, .eval = fn_label_replace},
@@ -393,7 +406,10 @@ static const struct function functions[] = {
     {"ln", V, true, 1, 0, {V}, .math = log},
     {"log10", V, true, 1, 0, {V}, .math = log10},
     {"log2", V, true, 1, 0, {V}, .math = log2},
+    {"mad_over_time", V, true, 1, 0, {M}, .is_experimental = true},
+    {"max_of", S, true, 2, 0, {S, S}, .is_experimental = true},
     {"max_over_time", V, true, 1, 0, {M}, .range = range_max},
+    {"min_of", S, true, 2, 0, {S, S}, .is_experimental = true},
     {"min_over_time", V, true, 1, 0, {M}, .range = range_min},
     {"minute", V, true, 0, 1, {V}, .calendar = minute},
     {"month", V, true, 0, 1, {V}, .calendar = month},
@@ -402,6 +418,7 @@ static const struct function functions[] = {
     {"present_over_time", V, true, 1, 0, {M}, .range = range_present},
     {"quantile_over_time", V, true, 2, 0, {S, M}, .range = range_quantile},
     {"rad", V, true, 1, 0, {V}, .math = to_radians},
+    {"range", S, true, 0, 0, {S}, .is_experimental = true},
     {"rate", V, true, 1, 0, {M}, .range = range_rate},
     {"resets", V, true, 1, 0, {M}, .range = range_resets},
     {"round", V, true, 1, 1, {V, S}, .map = map_round},
@@ -410,15 +427,24 @@ static const struct function functions[] = {
     {"sin", V, true, 1, 0, {V}, .math = sin},
     {"sinh", V, true, 1, 0, {V}, .math = sinh},
     {"sort", V, false, 1, 0, {V}, .eval = fn_sort},
+    {"sort_by_label", V, true, 2, FN_ANY_NUMBER, {V, T, T}, .is_experimental = true},
+    {"sort_by_label_desc", V, true, 2, FN_ANY_NUMBER, {V, T, T}, .is_experimental = true},
     {"sort_desc", V, false, 1, 0, {V}, .eval = fn_sort_desc},
     {"sqrt", V, true, 1, 0, {V}, .math = sqrt},
+    {"start", S, true, 0, 0, {S}, .is_experimental = true},
+    {"start_timestamp", V, true, 1, 0, {V}, .is_experimental = true},
     {"stddev_over_time", V, true, 1, 0, {M}, .range = range_stddev},
     {"stdvar_over_time", V, true, 1, 0, {M}, .range = range_stdvar},
+    {"step", S, true, 0, 0, {S}, .is_experimental = true},
     {"sum_over_time", V, true, 1, 0, {M}, .range = range_sum},
     {"tan", V, true, 1, 0, {V}, .math = tan},
     {"tanh", V, true, 1, 0, {V}, .math = tanh},
     {"time", S, true, 0, 0, {S}, .eval = fn_time},
     {"timestamp", V, true, 1, 0, {V}, .eval = fn_timestamp},
+    {"ts_of_first_over_time", V, true, 1, 0, {M}, .is_experimental = true},
+    {"ts_of_last_over_time", V, true, 1, 0, {M}, .is_experimental = true},
+    {"ts_of_max_over_time", V, true, 1, 0, {M}, .is_experimental = true},
+    {"ts_of_min_over_time", V, true, 1, 0, {M}, .is_experimental = true},
     {"vector", V, true, 1, 0, {S}, .eval = fn_vector},
     {"year", V, true, 0, 1, {V}, .calendar = year},
 };
@@ -542,6 +568,24 @@ static void run_windows(const struct range_call *call, const struct range_row *r
     }
 }
 
+/* What Prometheus tells about a row that has a result. */
+static void note_row(struct eval *ev, const struct node *node, const struct range_row *row,
+                     const double *v, const struct grid *grid)
+{
+    size_t i = 0;
+
+    while (i < grid->n && is_absent(v[i]))
+        i++;
+    if (i < grid->n)
+        note_counter(ev, node->call.args[0]->pos, labels_get_or_empty(&row->labels, LABEL_METRIC));
+}
+
+static void note_quantiles(struct eval *ev, const struct node *node, const struct range_call *call)
+{
+    for (size_t i = 0; call->ranges.n > 0 && i < call->grid->n; i++)
+        note_quantile(ev, node->call.args[0]->pos, call->scalars.rows[0][i]);
+}
+
 static const struct node *range_arg(const struct node *node)
 {
     size_t i = 0;
@@ -577,7 +621,11 @@ static bool call_range(struct eval *ev, const struct node *node, const struct gr
         if (!row->v || eval_cancelled(ev))
             return false;
         run_windows(&call, from, row->v);
+        if (range == range_rate || range == range_increase)
+            note_row(ev, node, from, row->v, grid);
     }
+    if (range == range_quantile)
+        note_quantiles(ev, node, &call);
     value_prune(out, grid);
     return true;
 }

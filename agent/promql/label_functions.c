@@ -20,7 +20,7 @@ static const char *arg_string(const struct node *node, size_t i)
 }
 
 /* Since v3 any UTF-8 text may name a label. */
-static bool is_label_name(const char *name)
+bool is_label_name(const char *name)
 {
     const char *s = name;
 

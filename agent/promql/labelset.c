@@ -17,11 +17,18 @@ static bool list_has(const struct label_list *list, const char *name)
     return false;
 }
 
+/* The name, and the type and unit that go where it goes. */
+static bool is_metadata(const char *name)
+{
+    return name[0] == '_' && name[1] == '_' &&
+           (str_eq(name, LABEL_METRIC) || str_eq(name, "__type__") || str_eq(name, "__unit__"));
+}
+
 static bool in_key(const struct key_spec *spec, const char *name)
 {
     if (spec->only)
         return list_has(&spec->labels, name);
-    if (!spec->keep_name && str_eq(name, LABEL_METRIC))
+    if (!spec->keep_name && is_metadata(name))
         return false;
     return !list_has(&spec->labels, name);
 }

@@ -33,6 +33,8 @@ static const struct word {
     {"bottomk", TOK_AGGR, AGGR_BOTTOMK, true},
     {"quantile", TOK_AGGR, AGGR_QUANTILE, true},
     {"count_values", TOK_AGGR, AGGR_COUNT_VALUES, true},
+    {"limitk", TOK_AGGR, AGGR_LIMITK, true},
+    {"limit_ratio", TOK_AGGR, AGGR_LIMIT_RATIO, true},
     {"offset", TOK_KEYWORD, WORD_OFFSET, true},
     {"by", TOK_KEYWORD, WORD_BY, true},
     {"without", TOK_KEYWORD, WORD_WITHOUT, true},
@@ -49,8 +51,9 @@ static const struct word {
 
 const char *op_name(enum promql_op op)
 {
-    static const char *const names[] = {"+", "-",  "*", "/",  "%",   "^",  "atan2",  "==", "!=",
-                                        "<", "<=", ">", ">=", "and", "or", "unless", "=~", "!~"};
+    static const char *const names[] = {"+",  "-",      "*",  "/",  "%",  "^",  "atan2",
+                                        "==", "!=",     "<",  "<=", ">",  ">=", "and",
+                                        "or", "unless", "</", ">/", "=~", "!~"};
 
     return names[op];
 }
@@ -290,7 +293,9 @@ static void lex_comparison(struct lexer *lexer, struct token *token, char c)
 {
     bool equals = peek(lexer, 1) == '=';
 
-    if (c == '<')
+    if ((c == '<' || c == '>') && peek(lexer, 1) == '/')
+        emit(lexer, token, TOK_OP, c == '<' ? OP_TRIM_UPPER : OP_TRIM_LOWER, 2);
+    else if (c == '<')
         emit(lexer, token, TOK_OP, equals ? OP_LE : OP_LT, equals ? 2 : 1);
     else if (c == '>')
         emit(lexer, token, TOK_OP, equals ? OP_GE : OP_GT, equals ? 2 : 1);

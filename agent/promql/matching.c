@@ -99,7 +99,20 @@ struct join {
     size_t out_cap;
 };
 
-static bool fail_duplicate(struct join *j, size_t r)
+/* As Prometheus prints label sets in errors: the name is a label like others. */
+static void print_labels(const struct labels *ls, struct buf *out)
+{
+    char quoted[4 * LABEL_VALUE_MAX];
+
+    buf_add_char(out, '{');
+    for (size_t i = 0; i < ls->n; i++)
+        buf_printf(out, "%s%s=%s", i > 0 ? ", " : "", ls->v[i].name,
+                   go_quote(ls->v[i].value, quoted, sizeof(quoted)));
+    buf_add_char(out, '}');
+}
+
+/* before: the row that was there first. */
+static bool fail_duplicate(struct join *j, size_t before, size_t r)
 {
     const struct key_spec spec = spec_of(j->node);
     const struct labels *ls = &j->one->rows[r].labels;
@@ -108,11 +121,13 @@ static bool fail_duplicate(struct join *j, size_t r)
 
     buf_init(&text, 8192);
     buf_add_str(&text, "found duplicate series for the match group ");
-    labels_print(&key, &text);
-    buf_printf(&text,
-               " on the %s hand-side of the operation: ", j->many_is_left ? "right" : "left");
-    labels_print(ls, &text);
-    buf_add_str(&text, ";many-to-many matching not allowed: matching labels must be unique on one "
+    print_labels(&key, &text);
+    buf_printf(&text, " on the %s hand-side of the operation: [",
+               j->many_is_left ? "right" : "left");
+    print_labels(&j->one->rows[before].labels, &text);
+    buf_add_str(&text, ", ");
+    print_labels(ls, &text);
+    buf_add_str(&text, "];many-to-many matching not allowed: matching labels must be unique on one "
                        "side");
     err_set(j->ev->err, ERR_INVALID, "%s", text.data);
     buf_deinit(&text);
@@ -152,7 +167,7 @@ static bool index_one(struct join *j)
         if (!covers_add(&j->one_covers, key, r, any, &overlaps))
             return false;
         if (overlaps)
-            return fail_duplicate(j, r);
+            return fail_duplicate(j, j->last[key], r);
         j->next[r] = KEY_NONE;
         if (key == known)
             j->first[key] = r;

@@ -1,15 +1,12 @@
 /*
  * parse_selector.c: what stands in braces and brackets, and the offset and @ behind them.
  *
- * Since v3 a number may stand where a duration is wanted and the other way round; both are read
- * as seconds here. Invariant: modifiers are stored on the selector or subquery that they follow,
- * never on anything else, and every duration is within +-TIME_MAX_MS / 16.
+ * Invariant: modifiers are stored on the selector or subquery that they follow, never on anything
+ * else.
  */
 #include "promql_private.h"
 
 #include "pgvigil/base/str.h"
-
-#define SECONDS_MAX ((double)TIME_MAX_MS / 16 / 1000)
 
 /* ---- matchers ---- */
 
@@ -126,67 +123,14 @@ struct node *parse_selector(struct parser *p, const char *name, size_t pos)
     return node;
 }
 
-/* ---- durations ---- */
-
-/* A number of seconds or a duration, with a sign if that is allowed. */
-static bool parse_seconds(struct parser *p, bool sign_allowed, const char *context,
-                          const char *expected, double *out)
-{
-    const char *s;
-    double sign = 1;
-    int64_t ms = 0;
-    bool ok;
-
-    if (sign_allowed && p->token.type == TOK_OP &&
-        (p->token.id == OP_SUB || p->token.id == OP_ADD)) {
-        sign = p->token.id == OP_SUB ? -1 : 1;
-        parser_advance(p);
-    }
-    if (p->token.type != TOK_NUMBER && p->token.type != TOK_DURATION)
-        return parser_unexpected(p, context, expected);
-    s = p->lexer.text + p->token.pos;
-    ok = p->token.type == TOK_NUMBER ? literal_number(s, p->token.len, out)
-                                     : literal_duration(s, p->token.len, &ms);
-    if (!ok)
-        return parser_unexpected(p, context, expected);
-    *out = sign * (p->token.type == TOK_NUMBER ? *out : (double)ms / 1000);
-    return true;
-}
-
-static bool parse_duration_ms(struct parser *p, bool sign_allowed, const char *context,
-                              const char *expected, int64_t *ms)
-{
-    size_t pos = p->token.pos;
-    double seconds;
-
-    if (!parse_seconds(p, sign_allowed, context, expected, &seconds))
-        return false;
-    if (!(fabs(seconds) < SECONDS_MAX))
-        return parser_fail(p, pos, "duration out of range");
-    *ms = llround(seconds * 1000);
-    parser_advance(p);
-    return true;
-}
-
-static bool parse_positive_ms(struct parser *p, const char *context, const char *expected,
-                              int64_t *ms)
-{
-    size_t pos = p->token.pos;
-
-    if (!parse_duration_ms(p, false, context, expected, ms))
-        return false;
-    if (*ms <= 0)
-        return parser_fail(p, pos, "duration must be greater than 0");
-    return true;
-}
-
 /* ---- ranges and subqueries ---- */
 
-static struct node *apply_range(struct parser *p, struct node *node, size_t pos, int64_t range_ms)
+static struct node *apply_range(struct parser *p, struct node *node, size_t pos,
+                                const struct duration *range)
 {
     const char *why = NULL;
 
-    if (node->kind != NODE_SELECTOR || node->parens || node->selector.range_ms > 0)
+    if (node->kind != NODE_SELECTOR || node->parens || node->selector.has_range)
         why = "ranges only allowed for vector selectors";
     else if (node->selector.mods.has_offset)
         why = "no offset modifiers allowed before range";
@@ -196,22 +140,22 @@ static struct node *apply_range(struct parser *p, struct node *node, size_t pos,
         (void)parser_fail(p, pos, "%s", why);
         return NULL;
     }
-    node->selector.range_ms = range_ms;
+    node->selector.has_range = true;
+    node->selector.range = *range;
     node->type = PROMQL_MATRIX;
     return node;
 }
 
-static struct node *parse_subquery_step(struct parser *p, struct node *child, int64_t range_ms)
+static struct node *parse_subquery_step(struct parser *p, struct node *child,
+                                        const struct duration *range)
 {
     struct node *node = node_create(p, NODE_SUBQUERY, child->pos);
 
     parser_advance(p);
     node->type = PROMQL_MATRIX;
     node->subquery.child = child;
-    node->subquery.range_ms = range_ms;
-    if (!parser_at_punct(p, ']') &&
-        !parse_positive_ms(p, "subquery selector", "number or duration or \"]\"",
-                           &node->subquery.step_ms))
+    node->subquery.range = *range;
+    if (!parser_at_punct(p, ']') && !parse_duration(p, DURATION_STEP, &node->subquery.step))
         return NULL;
     if (!parser_expect(p, ']', "subquery selector", "\"]\""))
         return NULL;
@@ -222,16 +166,16 @@ static struct node *parse_subquery_step(struct parser *p, struct node *child, in
 static struct node *parse_brackets(struct parser *p, struct node *node)
 {
     size_t pos = p->token.pos;
-    int64_t range_ms;
+    struct duration range;
 
     parser_advance(p);
-    if (!parse_positive_ms(p, "subquery or range selector", "number or duration", &range_ms))
+    if (!parse_duration(p, DURATION_RANGE, &range))
         return NULL;
     if (parser_at_punct(p, ':'))
-        return parse_subquery_step(p, node, range_ms);
+        return parse_subquery_step(p, node, &range);
     if (!parser_expect(p, ']', "subquery or range selector", "\":\" or \"]\""))
         return NULL;
-    return apply_range(p, node, pos, range_ms);
+    return apply_range(p, node, pos, &range);
 }
 
 /* ---- offset and @ ---- */
@@ -248,10 +192,10 @@ static struct modifiers *node_modifiers(struct node *node)
 static bool parse_offset(struct parser *p, struct node *node)
 {
     struct modifiers *mods = node_modifiers(node);
-    int64_t ms;
+    struct duration offset;
 
     parser_advance(p);
-    if (!parse_duration_ms(p, true, "offset", "number or duration", &ms))
+    if (!parse_duration(p, DURATION_OFFSET, &offset))
         return false;
     if (!mods) {
         return parser_fail(p, node->pos,
@@ -261,16 +205,20 @@ static bool parse_offset(struct parser *p, struct node *node)
     if (mods->has_offset)
         return parser_fail(p, node->pos, "offset may not be set multiple times");
     mods->has_offset = true;
-    mods->offset_ms = ms;
+    mods->offset = offset;
     return true;
 }
 
 static bool parse_at_time(struct parser *p, struct node *node, struct modifiers *at)
 {
+    bool is_negative = p->token.type == TOK_OP && p->token.id == OP_SUB;
     double seconds;
 
-    if (!parse_seconds(p, true, "@", "timestamp", &seconds))
+    if (is_negative || (p->token.type == TOK_OP && p->token.id == OP_ADD))
+        parser_advance(p);
+    if (!parse_seconds(p, "@", "timestamp", &seconds))
         return false;
+    seconds = is_negative ? -seconds : seconds;
     if (!(fabs(seconds) < (double)TIME_MAX_MS / 1000))
         return parser_fail(p, node->pos, "timestamp out of bounds for @ modifier: %f", seconds);
     parser_advance(p);
@@ -304,6 +252,23 @@ static bool parse_at(struct parser *p, struct node *node)
     return true;
 }
 
+/* `m[5m] anchored`, `m smoothed`: experimental. */
+static bool at_extended(const struct parser *p)
+{
+    const char *s = p->lexer.text + p->token.pos;
+
+    return p->token.type == TOK_IDENT && p->token.len == 8 &&
+           (strncasecmp(s, "anchored", 8) == 0 || strncasecmp(s, "smoothed", 8) == 0);
+}
+
+static void refuse_extended(struct parser *p)
+{
+    parser_refuse(p, p->token.pos, PROMQL_EXPERIMENTAL,
+                  "modifier \"%.8s\" is experimental and is not supported",
+                  p->lexer.text + p->token.pos);
+    parser_advance(p);
+}
+
 struct node *parse_postfix(struct parser *p, struct node *node)
 {
     for (;;) {
@@ -315,6 +280,8 @@ struct node *parse_postfix(struct parser *p, struct node *node)
             ok = parse_offset(p, node);
         else if (parser_at_punct(p, '@'))
             ok = parse_at(p, node);
+        else if (at_extended(p))
+            refuse_extended(p);
         else
             return node;
         if (!node || !ok)

@@ -30,6 +30,8 @@ static int op_power(enum promql_op op)
     case OP_LE:
     case OP_GT:
     case OP_GE:
+    case OP_TRIM_UPPER:
+    case OP_TRIM_LOWER:
         return POWER_COMPARE;
     case OP_ADD:
     case OP_SUB:
@@ -53,18 +55,23 @@ static int op_power(enum promql_op op)
 static void set_error(struct parser *p, struct promql_error *err, size_t pos, const char *fmt,
                       va_list ap) PRINTF_LIKE(4, 0);
 
+void text_place(const char *text, size_t pos, int *line, int *col)
+{
+    *line = 1;
+    *col = 1;
+    for (size_t i = 0; i < pos && text[i]; i++) {
+        *line += text[i] == '\n';
+        *col = text[i] == '\n' ? 1 : *col + 1;
+    }
+}
+
 static void set_error(struct parser *p, struct promql_error *err, size_t pos, const char *fmt,
                       va_list ap)
 {
-    const char *text = p->lexer.text;
     int n;
 
-    err->line = 1;
-    err->col = 1;
-    for (size_t i = 0; i < pos && i < p->lexer.len; i++) {
-        err->line += text[i] == '\n';
-        err->col = text[i] == '\n' ? 1 : err->col + 1;
-    }
+    err->refusal = PROMQL_NOT_REFUSED;
+    text_place(p->lexer.text, pos, &err->line, &err->col);
     n = snprintf(err->text, sizeof(err->text), "%d:%d: parse error: ", err->line, err->col);
     vsnprintf(err->text + n, sizeof(err->text) - (size_t)n, fmt, ap);
 }
@@ -89,6 +96,18 @@ void parser_type_error(struct parser *p, size_t pos, const char *fmt, ...)
     va_start(ap, fmt);
     set_error(p, &p->type_err, pos, fmt, ap);
     va_end(ap);
+}
+
+void parser_refuse(struct parser *p, size_t pos, enum promql_refusal why, const char *fmt, ...)
+{
+    va_list ap;
+
+    if (p->refusal_err.refusal != PROMQL_NOT_REFUSED)
+        return;
+    va_start(ap, fmt);
+    set_error(p, &p->refusal_err, pos, fmt, ap);
+    va_end(ap);
+    p->refusal_err.refusal = why;
 }
 
 bool parser_unexpected(struct parser *p, const char *context, const char *expected)
@@ -126,6 +145,15 @@ bool parser_expect(struct parser *p, char c, const char *context, const char *ex
         return parser_unexpected(p, context, expected);
     parser_advance(p);
     return true;
+}
+
+bool parser_at_call(const struct parser *p, const char *word)
+{
+    const char *s = p->lexer.text + p->lexer.pos;
+
+    return p->token.type == TOK_IDENT && p->token.len == strlen(word) &&
+           strncasecmp(p->lexer.text + p->token.pos, word, p->token.len) == 0 &&
+           s[strspn(s, " \t\r\n")] == '(';
 }
 
 char *parser_token_text(struct parser *p)
@@ -306,6 +334,10 @@ static struct node *parse_aggregate(struct parser *p, const struct token *word)
         return NULL;
     if (!grouped && at_grouping(p) && !parse_grouping(p, node))
         return NULL;
+    if (node->aggregate.op >= AGGR_LIMITK)
+        parser_refuse(p, node->pos, PROMQL_EXPERIMENTAL,
+                      "%.*s() is experimental and is not supported", (int)word->len,
+                      p->lexer.text + word->pos);
     if (n == 0) {
         (void)parser_fail(p, node->pos, "no arguments for aggregate expression provided");
         return NULL;
@@ -334,6 +366,9 @@ static struct node *parse_call(struct parser *p, const char *name, size_t pos)
     }
     if (!parse_args(p, &node->call.args, &node->call.n))
         return NULL;
+    if (node->call.fn->is_experimental)
+        parser_refuse(p, pos, PROMQL_EXPERIMENTAL,
+                      "function \"%s\" is experimental and is not supported", name);
     check_node(p, node);
     return node;
 }
@@ -347,7 +382,8 @@ static struct node *parse_word(struct parser *p)
     parser_advance(p);
     if (word.type == TOK_AGGR && (parser_at_punct(p, '(') || at_grouping(p)))
         return parse_aggregate(p, &word);
-    if (word.type == TOK_IDENT && parser_at_punct(p, '('))
+    if ((word.type == TOK_IDENT || word.id == WORD_START || word.id == WORD_END) &&
+        word.type != TOK_AGGR && parser_at_punct(p, '('))
         return parse_call(p, name, word.pos);
     return parse_selector(p, name, word.pos);
 }
@@ -414,6 +450,26 @@ static struct node *parse_unary(struct parser *p)
     return node;
 }
 
+/* `fill (0)`, `fill_left (0) fill_right (1)`: experimental. */
+static bool parse_fill(struct parser *p)
+{
+    while (parser_at_call(p, "fill") || parser_at_call(p, "fill_left") ||
+           parser_at_call(p, "fill_right")) {
+        parser_refuse(p, p->token.pos, PROMQL_EXPERIMENTAL,
+                      "fill modifiers are experimental and are not supported");
+        parser_advance(p);
+        parser_advance(p);
+        if (at_sign(p))
+            parser_advance(p);
+        if (p->token.type != TOK_NUMBER && p->token.type != TOK_DURATION)
+            return parser_unexpected(p, "fill modifier", "number");
+        parser_advance(p);
+        if (!parser_expect(p, ')', "fill modifier", "\")\""))
+            return false;
+    }
+    return true;
+}
+
 /* `bool`, `on (..)`, `ignoring (..)`, `group_left (..)` behind an operator. */
 static bool parse_matching(struct parser *p, struct node *node)
 {
@@ -446,8 +502,12 @@ static struct node *parse_binary(struct parser *p, struct node *lhs, int power)
     node->binary.op_pos = p->token.pos;
     node->binary.lhs = lhs;
     lhs->up = node;
+    if (node->binary.op == OP_TRIM_UPPER || node->binary.op == OP_TRIM_LOWER)
+        parser_refuse(p, p->token.pos, PROMQL_NATIVE_HISTOGRAM,
+                      "operator \"%s\" is for native histograms, which are not supported",
+                      op_name(node->binary.op));
     parser_advance(p);
-    if (!parse_matching(p, node))
+    if (!parse_matching(p, node) || !parse_fill(p))
         return NULL;
     node->binary.rhs = parse_expression(p, power == POWER_POW ? power : power + 1);
     if (!node->binary.rhs)
@@ -486,6 +546,7 @@ static bool parse_all(struct parser *p, const char *text)
 
     /* A lexer over the empty text gives the place 1:1. */
     lexer_init(&p->lexer, len > PROMQL_LENGTH_MAX ? "" : text);
+    p->expr->text = arena_strdup(p->expr->arena, p->lexer.text);
     if (len > PROMQL_LENGTH_MAX)
         return parser_fail(p, 0, "expression is longer than %d bytes", PROMQL_LENGTH_MAX);
     parser_advance(p);
@@ -496,12 +557,16 @@ static bool parse_all(struct parser *p, const char *text)
         return false;
     if (p->token.type != TOK_EOF)
         return parser_unexpected(p, "", "");
+    if (p->refusal_err.refusal != PROMQL_NOT_REFUSED) {
+        *p->err = p->refusal_err;
+        return true;
+    }
     if (p->type_failed)
         *p->err = p->type_err;
     return !p->type_failed;
 }
 
-struct promql_expr *promql_parse(const char *text, struct promql_error *err)
+struct promql_expr *promql_parse_any(const char *text, struct promql_error *err)
 {
     struct promql_expr *expr = mem_alloc(sizeof(*expr));
     struct parser p = {.expr = expr, .err = err};
@@ -509,6 +574,20 @@ struct promql_expr *promql_parse(const char *text, struct promql_error *err)
     expr->arena = arena_create(0, ARENA_NO_LIMIT);
     if (!parse_all(&p, text))
         promql_destroy(&expr);
+    return expr;
+}
+
+struct promql_expr *promql_parse(const char *text, struct promql_error *err)
+{
+    struct promql_error own;
+    struct promql_expr *expr;
+
+    own.refusal = PROMQL_NOT_REFUSED;
+    expr = promql_parse_any(text, &own);
+    if (!expr || own.refusal != PROMQL_NOT_REFUSED) {
+        *err = own;
+        promql_destroy(&expr);
+    }
     return expr;
 }
 

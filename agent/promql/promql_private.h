@@ -31,6 +31,8 @@ enum promql_op {
     OP_AND,
     OP_OR,
     OP_UNLESS,
+    OP_TRIM_UPPER, /* `</` and `>/`: of native histograms, refused */
+    OP_TRIM_LOWER,
     OP_RE, /* in matchers only */
     OP_NRE
 };
@@ -47,7 +49,9 @@ enum promql_aggr {
     AGGR_TOPK,
     AGGR_BOTTOMK,
     AGGR_QUANTILE,
-    AGGR_COUNT_VALUES
+    AGGR_COUNT_VALUES,
+    AGGR_LIMITK, /* experimental, refused */
+    AGGR_LIMIT_RATIO
 };
 
 enum promql_keyword {
@@ -132,7 +136,7 @@ enum regex_outcome regex_expand(const struct regex *regex, const char *text, con
 enum node_kind {
     NODE_NUMBER,
     NODE_STRING,
-    NODE_SELECTOR, /* a range selector when range_ms > 0 */
+    NODE_SELECTOR, /* a range selector when has_range */
     NODE_SUBQUERY,
     NODE_UNARY,
     NODE_BINARY,
@@ -142,11 +146,19 @@ enum node_kind {
 
 enum at_kind { AT_NONE, AT_TIME, AT_START, AT_END };
 
+/* A duration that is known when it is parsed, or arithmetic that is done for each query. */
+struct duration_expr;
+struct duration {
+    int64_t ms;
+    const struct duration_expr *expr; /* NULL: ms */
+};
+
 /* Where a selector or subquery looks: offset is applied after @. */
 struct modifiers {
     enum at_kind at;
     bool has_offset;
-    int64_t at_ms, offset_ms;
+    int64_t at_ms;
+    struct duration offset;
 };
 
 struct label_list {
@@ -178,13 +190,14 @@ struct node {
             const char *name; /* NULL without one before the brace */
             struct matcher *matchers;
             size_t matcher_count;
-            int64_t range_ms;
+            bool has_range;
+            struct duration range;
             struct modifiers mods;
             struct node *next; /* list of all selectors of the expression */
         } selector;
         struct {
             struct node *child;
-            int64_t range_ms, step_ms; /* step 0 = the default */
+            struct duration range, step; /* step 0 = the default */
             struct modifiers mods;
         } subquery;
         struct {
@@ -220,19 +233,21 @@ struct regex_link {
 
 struct promql_expr {
     struct arena *arena;
+    const char *text; /* for the places of annotations */
     struct node *root;
     struct node *selectors;
     struct regex_link *regexes;
 };
 
-/* ---- parser.c, parse_selector.c ---- */
+/* ---- parser.c, parse_selector.c, durations.c ---- */
 struct parser {
     struct promql_expr *expr;
     struct lexer lexer;
     struct token token;
     struct promql_error *err; /* a syntax error ends parsing */
     struct promql_error type_err;
-    bool type_failed; /* the first type error is told if the syntax is right */
+    bool type_failed;                /* the first type error is told if the syntax is right */
+    struct promql_error refusal_err; /* told before type errors: these parts are not checked */
     int depth;
 };
 
@@ -244,6 +259,18 @@ bool parser_fail(struct parser *p, size_t pos, const char *fmt, ...) PRINTF_LIKE
 bool parser_unexpected(struct parser *p, const char *context, const char *expected);
 bool parser_expect(struct parser *p, char c, const char *context, const char *expected);
 void parser_type_error(struct parser *p, size_t pos, const char *fmt, ...) PRINTF_LIKE(3, 4);
+/* Notes the use of what this engine has not; parsing goes on, so that bad syntax is still told. */
+void parser_refuse(struct parser *p, size_t pos, enum promql_refusal why, const char *fmt, ...)
+    PRINTF_LIKE(4, 5);
+/* Line and column, from 1, of a byte of the text. */
+void text_place(const char *text, size_t pos, int *line, int *col);
+/* Is the token the word, in any case, with a `(` behind it? */
+bool parser_at_call(const struct parser *p, const char *word);
+/*
+ * As promql_parse, but an expression that is refused is returned with err->refusal set, for tests
+ * that look at its selectors; it must not be evaluated.
+ */
+struct promql_expr *promql_parse_any(const char *text, struct promql_error *err) MUST_CHECK;
 char *parser_token_text(struct parser *p);
 char *parser_string(struct parser *p);
 struct node *node_create(struct parser *p, enum node_kind kind, size_t pos);
@@ -254,6 +281,14 @@ void *parser_grow(struct parser *p, void *array, size_t n, size_t size);
 struct node *parse_selector(struct parser *p, const char *name, size_t pos);
 /* Ranges, subqueries, offset and @ behind a node. */
 struct node *parse_postfix(struct parser *p, struct node *node);
+
+enum duration_use { DURATION_RANGE, DURATION_STEP, DURATION_OFFSET };
+/* What may stand in brackets (RANGE, STEP: more than 0) or behind the word offset. */
+bool parse_duration(struct parser *p, enum duration_use use, struct duration *out);
+/* A number of seconds or a duration as a token; leaves the parser on it. */
+bool parse_seconds(struct parser *p, const char *context, const char *expected, double *out);
+struct eval;
+bool eval_duration(struct eval *ev, const struct duration *d, enum duration_use use, int64_t *ms);
 
 /* ---- types.c: checks a node whose children are checked ---- */
 void check_node(struct parser *p, struct node *node);
@@ -283,7 +318,6 @@ struct key_index {
 };
 #define KEY_NONE SIZE_MAX
 
-struct eval;
 bool key_index_init(struct eval *ev, struct key_index *index, const struct key_spec *spec,
                     size_t max_keys);
 size_t key_index_add(struct key_index *index, const struct labels *ls);
@@ -340,6 +374,10 @@ struct eval {
     size_t samples_left;
     int64_t lookback_ms;
     int64_t start, end; /* of the query, for @ start() and @ end() */
+    int64_t step;       /* of the query; 0 for an instant query */
+    const char *text;   /* of the expression */
+    struct promql_note *notes;
+    size_t note_count;
     bool (*cancelled)(void *arg);
     void *arg;
 };
@@ -362,6 +400,20 @@ bool eval_check_unique(struct eval *ev, const struct value *value, const struct 
                        const char *text);
 /* Drops the rows that are absent at every step. */
 void value_prune(struct value *value, const struct grid *grid);
+
+/* ---- notes.c: annotations ---- */
+/* Adds one; the same text at two places is one, as in Prometheus. */
+void eval_note(struct eval *ev, bool is_warning, size_t pos, const char *fmt, ...)
+    PRINTF_LIKE(4, 5);
+/* Warns if q is no quantile; cheap if it is. */
+void note_quantile(struct eval *ev, size_t pos, double q);
+/* rate and increase: tells if the name is not one of a counter. */
+void note_counter(struct eval *ev, size_t pos, const char *name);
+/* As Go prints a float with %g. */
+#define GO_FLOAT_MAX 40
+const char *go_float(double v, char out[GO_FLOAT_MAX]);
+/* As Go prints a string with %q, cut at the end of out. */
+const char *go_quote(const char *s, char *out, size_t n);
 
 void value_sort(struct value *value, int (*compare)(const void *a, const void *b));
 
@@ -436,13 +488,15 @@ struct window {
 
 struct utc_time;
 
-/* Exactly one of the implementations is set. map and range may return absent(). */
+/* Exactly one of the implementations is set, none if experimental. map and range may return
+ * absent(). */
 struct function {
     const char *name;
     enum promql_type result;
     bool drops_name;
     uint8_t required, optional; /* arguments; optional FN_ANY_NUMBER repeats the last type */
     enum promql_type args[FN_ARGS_MAX];
+    bool is_experimental;     /* refused */
     double (*math)(double v); /* often the C library's own */
     /* v is a sample of the vector argument, args the scalar ones; those left out are 1. */
     double (*map)(double v, const double *args);
@@ -479,6 +533,7 @@ double range_deriv(const struct window *w);
 double range_predict_linear(const struct window *w);
 
 /* label_functions.c, histogram.c */
+bool is_label_name(const char *name);
 bool fn_label_replace(struct eval *ev, const struct node *node, const struct grid *grid,
                       struct value *out);
 bool fn_label_join(struct eval *ev, const struct node *node, const struct grid *grid,

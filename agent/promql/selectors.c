@@ -85,14 +85,17 @@ bool eval_selector(struct eval *ev, const struct node *node, const struct grid *
     bool pinned = pinned_time(ev, mods, &looked.start);
     struct read_request req = {0};
     struct read_result read;
+    int64_t offset_ms;
 
     *out = (struct value){.type = PROMQL_VECTOR};
+    if (!eval_duration(ev, &mods->offset, DURATION_OFFSET, &offset_ms))
+        return false;
     if (grid->n == 0)
         return true;
     if (pinned)
         looked.n = 1;
-    req.t_min = looked.start - mods->offset_ms - ev->lookback_ms;
-    req.t_max = grid_time(&looked, looked.n - 1) - mods->offset_ms;
+    req.t_min = looked.start - offset_ms - ev->lookback_ms;
+    req.t_max = grid_time(&looked, looked.n - 1) - offset_ms;
     req.last_only = looked.n == 1;
     if (!select_points(ev, node, &req, &read))
         return false;
@@ -106,7 +109,7 @@ bool eval_selector(struct eval *ev, const struct node *node, const struct grid *
         row->v = eval_row(ev, grid);
         if (!row->v)
             return false;
-        fill_row(ev, &read.series[s], mods->offset_ms, &looked, want_times, row->v);
+        fill_row(ev, &read.series[s], offset_ms, &looked, want_times, row->v);
         for (size_t i = 1; pinned && i < grid->n; i++)
             row->v[i] = row->v[0];
     }
@@ -141,7 +144,6 @@ static bool selector_ranges(struct eval *ev, const struct node *node, const stru
     struct read_request req = {0};
     struct read_result read;
 
-    out->range_ms = node->selector.range_ms;
     range_edges(out, grid, &req.t_min, &req.t_max);
     if (!select_points(ev, node, &req, &read))
         return false;
@@ -163,9 +165,12 @@ static bool selector_ranges(struct eval *ev, const struct node *node, const stru
 static bool subquery_grid(struct eval *ev, const struct node *node, const struct grid *grid,
                           const struct ranges *ranges, struct grid *inner)
 {
-    int64_t step = node->subquery.step_ms > 0 ? node->subquery.step_ms : SUBQUERY_STEP_MS;
-    int64_t lo, hi;
+    const struct duration *given = &node->subquery.step;
+    int64_t step = SUBQUERY_STEP_MS, lo, hi;
 
+    *inner = (struct grid){.n = 0};
+    if ((given->expr || given->ms > 0) && !eval_duration(ev, given, DURATION_STEP, &step))
+        return false;
     range_edges(ranges, grid, &lo, &hi);
     *inner = (struct grid){.start = lo / step * step, .step = step};
     if (inner->start <= lo)
@@ -182,7 +187,6 @@ static bool subquery_ranges(struct eval *ev, const struct node *node, const stru
     struct grid inner;
     struct value value;
 
-    out->range_ms = node->subquery.range_ms;
     if (!subquery_grid(ev, node, grid, out, &inner))
         return false;
     if (inner.n == 0)
@@ -215,7 +219,12 @@ bool eval_ranges(struct eval *ev, const struct node *node, const struct grid *gr
     bool is_subquery = node->kind == NODE_SUBQUERY;
     const struct modifiers *mods = is_subquery ? &node->subquery.mods : &node->selector.mods;
 
-    *out = (struct ranges){.offset_ms = mods->offset_ms};
+    const struct duration *range = is_subquery ? &node->subquery.range : &node->selector.range;
+
+    *out = (struct ranges){.n = 0};
+    if (!eval_duration(ev, &mods->offset, DURATION_OFFSET, &out->offset_ms) ||
+        !eval_duration(ev, range, DURATION_RANGE, &out->range_ms))
+        return false;
     out->pinned = pinned_time(ev, mods, &out->pinned_ms);
     if (grid->n == 0)
         return true;

@@ -5,8 +5,8 @@
  * Evaluation is pure: expression, reader and time in, values in the caller's arena out. Length,
  * depth, samples, series and bytes are limited before recursion or allocation.
  * What is there: the float part of PromQL v3 with all its stable functions
- * (agent/promql/functions.c) and subqueries. Not there yet, and refused with an error: duration
- * expressions, experimental functions and modifiers, native histograms, annotations (warnings).
+ * (agent/promql/functions.c), subqueries, duration expressions and annotations. Experimental
+ * functions and modifiers and native histograms are refused, which promql_error.refusal tells.
  */
 #ifndef PGVIGIL_PROMQL_PROMQL_H
 #define PGVIGIL_PROMQL_PROMQL_H
@@ -20,10 +20,17 @@
 
 struct promql_expr;
 
+enum promql_refusal {
+    PROMQL_NOT_REFUSED, /* the expression is wrong */
+    PROMQL_EXPERIMENTAL,
+    PROMQL_NATIVE_HISTOGRAM
+};
+
 /* line and col from 1; text is whole, as Prometheus words it: `1:4: parse error: unexpected ...`.
  */
 struct promql_error {
     int line, col;
+    enum promql_refusal refusal;
     char text[ERR_TEXT_MAX];
 };
 
@@ -49,6 +56,17 @@ struct promql_series {
     size_t n;
 };
 
+/*
+ * An annotation: a result that is probably not what was meant. Text is whole, with the place, as
+ * Prometheus words it: `PromQL info: metric might not be a counter, ... "m" (1:6)`.
+ */
+struct promql_note {
+    bool is_warning; /* else an info */
+    int line, col;
+    const char *text;
+};
+#define PROMQL_NOTES_MAX 64 /* more are left out */
+
 struct promql_value {
     enum promql_type type;
     int64_t t; /* scalar, string, vector: evaluation time */
@@ -57,6 +75,8 @@ struct promql_value {
     struct promql_sample *vector;
     struct promql_series *matrix;
     size_t n;
+    struct promql_note *notes; /* in the arena like the rest */
+    size_t note_count;
 };
 
 struct promql_limits {

@@ -106,8 +106,8 @@ static const struct check_case operator_cases[] = {
      "(group_left/group_right)"},
     {"many > on (x) group_left () twice", 0,
      "error: found duplicate series for the match group {x=\"1\"} on the right hand-side of the "
-     "operation: twice{n=\"2\",x=\"1\"};many-to-many matching not allowed: matching labels must be "
-     "unique on one side"},
+     "operation: [{__name__=\"twice\", n=\"1\", x=\"1\"}, {__name__=\"twice\", n=\"2\", "
+     "x=\"1\"}];many-to-many matching not allowed: matching labels must be unique on one side"},
     {"a and on (x) b", 0, "a{i=\"p\",x=\"1\"} 10\n"},
     {"a unless on (x) b", 0, "a{i=\"q\",x=\"2\"} 20\n"},
     {"a or on (x) b", 0, "a{i=\"p\",x=\"1\"} 10\na{i=\"q\",x=\"2\"} 20\nb{x=\"3\"} 3\n"},

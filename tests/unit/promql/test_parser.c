@@ -16,7 +16,7 @@ static void dump(const struct node *node, struct buf *out);
 static void dump_modifiers(const struct modifiers *mods, struct buf *out)
 {
     if (mods->has_offset)
-        buf_printf(out, " offset %lld", (long long)mods->offset_ms);
+        buf_printf(out, " offset %lld", (long long)mods->offset.ms);
     if (mods->at != AT_NONE)
         buf_printf(out, " @ %lld",
                    mods->at == AT_TIME ? (long long)mods->at_ms : -(long long)mods->at);
@@ -33,8 +33,8 @@ static void dump_selector(const struct node *node, struct buf *out)
         buf_printf(out, "%s%s%s%s", i > 0 ? "," : "", m->name, ops[m->op], m->value);
     }
     buf_add_char(out, '}');
-    if (node->selector.range_ms > 0)
-        buf_printf(out, "[%lld]", (long long)node->selector.range_ms);
+    if (node->selector.has_range)
+        buf_printf(out, "[%lld]", (long long)node->selector.range.ms);
     dump_modifiers(&node->selector.mods, out);
 }
 
@@ -100,8 +100,8 @@ static void dump(const struct node *node, struct buf *out)
         break;
     case NODE_SUBQUERY:
         dump(node->subquery.child, out);
-        buf_printf(out, "[%lld:%lld]", (long long)node->subquery.range_ms,
-                   (long long)node->subquery.step_ms);
+        buf_printf(out, "[%lld:%lld]", (long long)node->subquery.range.ms,
+                   (long long)node->subquery.step.ms);
         dump_modifiers(&node->subquery.mods, out);
         break;
     case NODE_UNARY:
@@ -238,10 +238,8 @@ static const struct {
      "1:5: parse error: error parsing regexp: invalid escape sequence: `\\1`"},
     {"foo[0m]", "1:5: parse error: duration must be greater than 0"},
     {"foo[5m", "1:7: parse error: unclosed left bracket"},
-    {"foo[-5m]", "1:5: parse error: unexpected <op:-> in subquery or range selector, expected "
-                 "number or duration"},
-    {"foo[5m * 2]", "1:8: parse error: unexpected <op:*> in subquery or range selector, expected "
-                    "\":\" or \"]\""},
+    {"foo[-5m]", "1:5: parse error: duration must be greater than 0"},
+    {"foo[5m * 2]x", "1:12: parse error: unexpected identifier \"x\""},
     {"foo[5m:0s]", "1:8: parse error: duration must be greater than 0"},
     {"(foo + bar)[5m]", "1:12: parse error: ranges only allowed for vector selectors"},
     {"foo[5m][5m]", "1:8: parse error: ranges only allowed for vector selectors"},
