@@ -295,10 +295,13 @@ static int parse_option(struct parse *p)
 
 static int parse_words(struct parse *p)
 {
+    bool only_words = false; /* after `--`: an expression may begin with a minus */
     for (; p->at < p->count; p->at++) {
         const char *word = p->words[p->at];
         int rc = EXIT_CODE_OK;
-        if (word[0] == '-' && word[1] != '\0')
+        if (!only_words && str_eq(word, "--"))
+            only_words = true;
+        else if (!only_words && word[0] == '-' && word[1] != '\0')
             rc = parse_option(p);
         else if (p->args->positional_count < ARRAY_LEN(p->args->positional))
             p->args->positional[p->args->positional_count++] = word;

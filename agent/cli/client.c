@@ -77,13 +77,19 @@ int cli_get(const struct cli_args *args, const char *path, char **body)
     const char *base = args->url != NULL ? args->url : getenv("PGVIGIL_URL");
     if (base == NULL && !socket_path(args, socket, sizeof(socket)))
         return EXIT_CODE_CONFIG;
-    snprintf(url, sizeof(url), "%s%s", base != NULL ? base : "http://localhost", path);
+    const char *host = base != NULL ? base : "http://localhost";
+    size_t len = strlen(host);
+    while (len > 0 && host[len - 1] == '/') /* the path brings its own */
+        len--;
+    snprintf(url, sizeof(url), "%.*s%s", (int)len, host, path);
     struct buf text;
     buf_init(&text, ANSWER_MAX);
     CURL *curl = curl_easy_init();
     curl_easy_setopt(curl, CURLOPT_URL, url);
-    if (base == NULL)
+    if (base == NULL) {
         curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, socket);
+        curl_easy_setopt(curl, CURLOPT_PROXY, ""); /* whatever the environment says */
+    }
     curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(curl, CURLOPT_TIMEOUT, TIMEOUT_S);

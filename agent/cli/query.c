@@ -222,7 +222,11 @@ static int evaluate(const struct promql_expr *expr, const struct times *t, enum 
             add_json(&out, &value);
         else
             add_rows(&out, format, &value);
-        fwrite(out.data, 1, out.len, stdout);
+        ok = buf_ok(&out);
+        if (ok)
+            fwrite(out.data, 1, out.len, stdout);
+        else
+            fprintf(stderr, "pgvigil: the answer is too long, ask for less at once\n");
         buf_deinit(&out);
     } else {
         fprintf(stderr, "pgvigil: %s\n", err.text);
