@@ -464,10 +464,22 @@ static void make_model(struct app *app)
     app->reports_wake = loop_wake_create(app->loop, on_reports, app);
 }
 
+/* Where people reach the page: a wildcard is no address, and IPv6 stands in brackets. */
+static void page_url(const struct app *app, char *out, size_t n)
+{
+    char name[256];
+    const char *host = app->config->listen_host;
+    if ((str_eq(host, "0.0.0.0") || str_eq(host, "::")) && gethostname(name, sizeof(name)) == 0)
+        host = name;
+    bool is_v6 = strchr(host, ':') != NULL;
+    snprintf(out, n, "http://%s%s%s:%d", is_v6 ? "[" : "", host, is_v6 ? "]" : "",
+             serve_port(app->serve));
+}
+
 static bool start_notify(struct app *app, const struct alerts_image *image, struct err *err)
 {
-    char url[128];
-    snprintf(url, sizeof(url), "http://%s:%d", app->config->listen_host, app->config->listen_port);
+    char url[300];
+    page_url(app, url, sizeof(url));
     app->notify = notify_create(&(struct notify_opts){.loop = app->loop,
                                                       .db = app->alerts_db,
                                                       .config = app->config,
@@ -534,7 +546,7 @@ static bool start_stages(struct app *app, struct rule_set **set, struct err *err
     make_model(app);
     open_stores(app, &image);
     app->workers = workers_create(app->loop, WORKERS);
-    bool ok = start_notify(app, &image, err) && start_serve(app, err);
+    bool ok = start_serve(app, err) && start_notify(app, &image, err);
     if (ok) {
         app->collect = collect_create(&(struct collect_opts){.loop = app->loop,
                                                              .workers = app->workers,
@@ -609,10 +621,12 @@ static int refuse(struct app *app, const struct err *err)
 
 static void announce(const struct app *app)
 {
-    log_info("pgvigil %s started nodes=%zu pools=%zu scope=%s page=http://%s:%d/ health_dir=%s",
+    char url[300];
+    page_url(app, url, sizeof(url));
+    log_info("pgvigil %s started nodes=%zu pools=%zu scope=%s page=%s/ health_dir=%s",
              PGVIGIL_VERSION, app->config->node_count, app->config->pool_count,
-             app->config->scope == SCOPE_CLUSTER ? "cluster" : "node", app->config->listen_host,
-             serve_port(app->serve), app->config->health_dir);
+             app->config->scope == SCOPE_CLUSTER ? "cluster" : "node", url,
+             app->config->health_dir);
 }
 
 int app_run(const struct cli_args *args)
