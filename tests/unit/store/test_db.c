@@ -1,6 +1,7 @@
 /* Opening: what is ours is migrated in one transaction, what is not is left as it is. */
 #include "store_test.h"
 
+#include "fault_child.h"
 #include "fault_vfs.c"
 #include "pgvigil/store/db.h"
 
@@ -255,17 +256,7 @@ static void test_migration_survives_every_end(void **state)
         long at;
         for (at = 1; at < 1000; at++) {
             bool killed;
-            remove_db(victim);
-            fault_reset();
-            fault_plan.kind = kinds[k];
-            fault_plan.seed = (unsigned)at;
-            fault_plan.at = at;
-            int acks = run_child(open_both, &killed);
-            char shm[256];
-            snprintf(shm, sizeof(shm), "%s-shm", victim);
-            if (kinds[k] == FAULT_POWER)
-                unlink(shm);
-            fault_reset();
+            int acks = run_faulted(open_both, victim, kinds[k], at, &killed);
             if (acks == 2)
                 assert_string_equal(look(victim, "PRAGMA user_version"), "2");
             make(victim, 2);

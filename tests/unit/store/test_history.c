@@ -4,6 +4,7 @@
 #include <math.h>
 #include <regex.h>
 
+#include "fault_child.h"
 #include "fault_vfs.c"
 #include "pgvigil/store/history.h"
 
@@ -535,17 +536,7 @@ static void test_end_at_every_write(void **state)
         victim = scratch("end.db");
         for (at = 1; at < 2000; at++) {
             bool killed;
-            char shm[256];
-            remove_db(victim);
-            fault_reset();
-            fault_plan.kind = kinds[k];
-            fault_plan.seed = (unsigned)at;
-            fault_plan.at = at;
-            int acks = run_child(write_rounds, &killed);
-            fault_reset();
-            snprintf(shm, sizeof(shm), "%s-shm", victim);
-            if (kinds[k] == FAULT_POWER)
-                unlink(shm);
+            int acks = run_faulted(write_rounds, victim, kinds[k], at, &killed);
             struct history *h = start(victim);
             begin("again", T0 + HOUR);
             BATCH_ADD(f.builder, "again", 1);
