@@ -108,10 +108,11 @@ static void init_group(struct rules *r, size_t index)
 
 static struct group_run *find_group(struct rules *r, const struct rule_group *like)
 {
-    for (size_t g = 0; g < r->count; g++)
+    for (size_t g = 0; g < r->count; g++) {
         if (str_eq(r->groups[g].group->name, like->name) &&
             str_eq(r->groups[g].group->file, like->file))
             return &r->groups[g];
+    }
     return NULL;
 }
 

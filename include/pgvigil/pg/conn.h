@@ -1,12 +1,12 @@
 /*
  * conn.h: one session to PostgreSQL (or PgBouncer's console) on a loop, that never blocks it.
  *
- * Every step of the connect (PQconnectStart with the host already resolved, each PQconnectPoll: TLS,
- * SCRAM and a KDC take their time there) runs in a worker; the loop waits for the socket in between
- * and watches it anew after each step. One node is one host: a DSN with several
- * hosts is refused. gssencmode is disabled unless set. Every step has a deadline; on any failure
- * the session is closed, told once through on_state, and tried again after a jittered backoff of
- * 1 to 30 s (30 s at once for refused logins). `${file:}` in the DSN is expanded at each connect.
+ * Every step of the connect (PQconnectStart with the host already resolved, each PQconnectPoll:
+ * TLS, SCRAM and a KDC take their time there) runs in a worker; the loop waits for the socket in
+ * between and watches it anew after each step. One node is one host: a DSN with several hosts is
+ * refused. gssencmode is disabled unless set. Every step has a deadline; on any failure the session
+ * is closed, told once through on_state, and tried again after a jittered backoff of
+ * 1 to 30 s (at once 30 s for refused logins). `${file:}` in the DSN is expanded at each connect.
  *
  * pg_conn_run sends a list of statements in one flush (pipeline, a sync after each, prepared once a
  * session, prepared again on 26000 and 0A000) and calls back for each result, then once for the

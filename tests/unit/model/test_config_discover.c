@@ -159,7 +159,7 @@ static void sockets_name_nodes(void **state)
     assert_string_equal(c->nodes[1].name, "box.example.org-5433");
     snprintf(host, sizeof(host), "host='%s' port='5433' dbname='postgres' user='watch'", one);
     assert_string_equal(c->nodes[1].dsn, host);
-    assert_false(c->nodes[0].local || c->nodes[1].local); /* which of the two? */
+    assert_false(c->nodes[0].local || c->nodes[1].local);       /* which of the two? */
     assert_string_equal(c->nodes[0].cluster, c->nodes[0].name); /* judged apart */
     assert_string_equal(c->nodes[1].cluster, c->nodes[1].name);
     assert_int_equal(c->scope, SCOPE_NODE);
