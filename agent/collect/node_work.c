@@ -4,6 +4,7 @@
  * view, a timeout) marks only itself, and a missing thing is asked again at a slow pace instead of
  * each time. A run that is still going when the next is due makes that one skipped, never queued.
  */
+#include "cadence.h"
 #include "collect_private.h"
 
 #include "pgvigil/base/log.h"
@@ -14,7 +15,6 @@
 #define RUN_DEADLINE_MS    5000
 #define RESULT_BYTES_MAX   (8 * 1024 * 1024)
 #define MISSING_RETRY_MS   (10 * 60 * 1000)
-#define GRID_SLACK_MS      250 /* due is judged on a grid that the timer meets with a little jitter */
 
 /* The server ends a statement before the client gives up on the session. */
 #define WORK_OPTIONS                                                                         \
@@ -32,6 +32,7 @@ struct node_work {
     struct collect_env *env;
     char name[NODE_NAME_MAX], cluster[NODE_NAME_MAX];
     char *dsn;
+    struct cadence cadence;
     struct pg_conn *conn;
     struct loop_timer *timer;
     struct due_query queries[NODE_QUERIES_MAX];
@@ -116,11 +117,12 @@ static void on_done(bool ok, void *arg)
 }
 
 /* Is the query due at this time? Its next time is moved on. */
-static bool take_due(struct due_query *q, mono_ms now, int version)
+static bool take_due(const struct node_work *w, struct due_query *q, mono_ms now)
 {
-    if (mono_diff(q->next, now) > GRID_SLACK_MS || q->query->min_version > version)
+    if (mono_diff(q->next, now) > cadence_slack(q->interval_ms) ||
+        q->query->min_version > pg_conn_server_version(w->conn))
         return false;
-    q->next = mono_add(now, q->interval_ms);
+    q->next = cadence_next(&w->cadence, q->interval_ms, now);
     return true;
 }
 
@@ -128,7 +130,7 @@ static void skip_due(struct node_work *w)
 {
     mono_ms now = loop_now(w->env->opts.loop).mono;
     for (size_t i = 0; i < w->count; i++)
-        if (take_due(&w->queries[i], now, pg_conn_server_version(w->conn)))
+        if (take_due(w, &w->queries[i], now))
             w->queries[i].source->skipped_total++;
 }
 
@@ -137,7 +139,7 @@ static void run_due(struct node_work *w)
     mono_ms now = loop_now(w->env->opts.loop).mono;
     size_t n = 0;
     for (size_t i = 0; i < w->count; i++) {
-        if (!take_due(&w->queries[i], now, pg_conn_server_version(w->conn)))
+        if (!take_due(w, &w->queries[i], now))
             continue;
         w->running[n] = i;
         w->stmts[n++] = &w->queries[i].query->stmt;
@@ -178,7 +180,7 @@ static int64_t cadence_ms(const struct config *config, enum query_cadence cadenc
 }
 
 /* Returns the shortest interval. */
-static int64_t add_queries(struct node_work *w, const struct config *config)
+static int64_t add_queries(struct node_work *w, const struct config *config, mono_ms now)
 {
     size_t n;
     int64_t shortest = config->intervals.activity_ms;
@@ -187,7 +189,7 @@ static int64_t add_queries(struct node_work *w, const struct config *config)
         struct due_query *q = &w->queries[w->count++];
         q->query = &all[i];
         q->interval_ms = cadence_ms(config, all[i].cadence);
-        q->next = loop_now(w->env->opts.loop).mono;
+        q->next = now;
         q->source = sources_get(w->env->opts.sources, w->name, all[i].collector);
         q->source->configured = true;
         q->source->interval_ms = q->interval_ms;
@@ -214,9 +216,11 @@ struct node_work *node_work_create(struct collect_env *env, const struct config 
                                                     .max_result_bytes = RESULT_BYTES_MAX,
                                                     .on_state = on_state,
                                                     .arg = w});
-    int64_t period = add_queries(w, config);
+    mono_ms now = loop_now(env->opts.loop).mono;
+    w->cadence = cadence_of(w->name, now);
+    int64_t period = add_queries(w, config, now);
     w->timer = loop_timer_create(env->opts.loop, on_timer, w);
-    loop_timer_start_period(w->timer, period, period, NULL);
+    loop_timer_start_period(w->timer, cadence_wait(&w->cadence, period, now), period, NULL);
     pg_conn_start(w->conn);
     return w;
 }
