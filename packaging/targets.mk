@@ -4,6 +4,8 @@
 
 CONFIG ?=
 FUZZ_SECONDS ?= 60
+# --quick, --minutes N, --only polls,memory,scrapes,alerts,fleet
+BENCH_ARGS ?=
 
 # Packages that are missing, and nothing if none is.
 deps:
@@ -23,7 +25,8 @@ test:
 bench:
 	@packaging/deps.sh build run test bench
 	@$(MAKE) --no-print-directory all
-	@exec $(PYTHON) tests/bench/run.py
+	@PGVIGIL_BIN="$${PGVIGIL_BIN:-$(abspath $(B))/pgvigil}" exec $(PYTHON) tests/bench/run.py \
+		$(BENCH_ARGS)
 
 # ---- lint ----
 C_FILES = $(shell find agent include tests -name '*.[ch]' | sort)

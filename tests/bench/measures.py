@@ -200,9 +200,8 @@ def empty_program():
     """Memory of a program that only initialises the libraries."""
     home = proc.make_scratch("pgvigil-bench-empty-")
     program = os.path.join(home, "empty")
-    flags = subprocess.run(
-        ["pkg-config", "--cflags", "--libs", *LIBRARIES], check=True, stdout=subprocess.PIPE, text=True
-    ).stdout.split()
+    command = ["pkg-config", "--cflags", "--libs", *LIBRARIES]
+    flags = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split()
     source = os.path.join(REPO, "tests", "bench", "empty.c")
     cc = os.environ.get("CC", "cc")
     subprocess.run([cc, "-O2", "-D_GNU_SOURCE", "-o", program, source, *flags], check=True)

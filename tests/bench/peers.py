@@ -99,7 +99,8 @@ def _start_alertmanager(cluster, webhook):
 def _start_prometheus(cluster, exporters, alertmanager, threshold):
     server = _Server(cluster.ports, "prometheus")
     rule = {"alert": LAG_RULE, "expr": f"bench_replication_lag > {threshold}"}
-    rules = server.write("rules.yml", yaml_text.dump({"groups": [{"name": "lag", "rules": [rule]}]}))
+    groups = [{"name": "lag", "rules": [rule]}]
+    rules = server.write("rules.yml", yaml_text.dump({"groups": groups}))
     targets = [f"127.0.0.1:{exporter.port}" for exporter in exporters]
     manager = [{"targets": [f"127.0.0.1:{alertmanager.port}"]}]
     config = {

@@ -43,9 +43,9 @@ class Table:
             self.missed += not good
             verdict = "ok" if good else "MISS"
         ratio = f"{peer / measured:.1f}x" if _is_number(peer) and measured > 0 else ""
-        texts = [f"{measured:.3g} {unit}", "" if bar is None else f"<= {bar:g} {unit}"]
-        texts.append(peer if isinstance(peer, str) else "" if peer is None else f"{peer:.3g} {unit}")
-        self.rows.append([figure, texts[1], texts[0], texts[2], ratio, verdict, note])
+        limit = "" if bar is None else f"<= {bar:g} {unit}"
+        other = f"{peer:.3g} {unit}" if _is_number(peer) else peer or ""
+        self.rows.append([figure, limit, f"{measured:.3g} {unit}", other, ratio, verdict, note])
 
     def print(self):
         head = ["figure", "bar", "measured", "peer", "peer/ours", "", ""]
@@ -77,10 +77,9 @@ def part_polls(cluster, args, table):
     ours = measures.polls(cluster, args.binary, seconds)
     peer = measures.exporter_polls(cluster, 40 if args.quick else 150)
     table.add("own CPU of a full poll", ours["own"], bar=0.5, peer=peer["own"], unit="ms")
-    by_node = ", ".join(f"{name} {value:.2f}" for name, value in ours["backends"].items())
-    table.add(
-        "CPU of its backends", ours["backend"], bar=1.5, peer=peer["backend"], unit="ms", note=by_node
-    )
+    note = ", ".join(f"{name} {value:.2f}" for name, value in ours["backends"].items())
+    more = {"unit": "ms", "note": note}
+    table.add("CPU of its backends", ours["backend"], bar=1.5, peer=peer["backend"], **more)
     table.add("own CPU a second, no polls, no rules", ours["idle"], unit="ms")
     table.add("SQL of 500 scrapes", ours["sql"], bar=0, unit="statements")
     return peer
@@ -89,11 +88,13 @@ def part_polls(cluster, args, table):
 def add_memory(table, found, empty):
     agent, others = found["agent"], found["peers"]
     more = {"unit": "MiB"}
-    table.add("anonymous memory, with guardian", agent.anonymous, bar=6, peer=others.anonymous, **more)
+    anonymous = others.anonymous
+    table.add("anonymous memory, with guardian", agent.anonymous, bar=6, peer=anonymous, **more)
     table.add("PSS", agent.pss, bar=16, peer=others.pss, **more)
     note = f"empty program: {empty.rss:.1f} RSS, {empty.anonymous:.1f} anonymous"
     table.add("RSS", agent.rss, bar=24, peer=others.rss, note=note, **more)
-    table.add("CPU, default intervals", found["cpu"], bar=0.3, peer=found["peers_cpu"], unit="% of a core")
+    more = {"unit": "% of a core"}
+    table.add("CPU, default intervals", found["cpu"], bar=0.3, peer=found["peers_cpu"], **more)
     publish = found["publish"]
     for share, name in ((0.5, "p50"), (0.99, "p99")):
         table.add(f"answer parsed to file renamed, {name} <", publish.at_most(share), unit="ms")
@@ -157,7 +158,8 @@ def part_fleet(args, table):
         for count in measures.FLEET_SIZES:
             seconds = 15 if args.quick else 120 if count == measures.FLEET_SIZES[-1] else 30
             found.append(measures.fleet(cluster, args.binary, count, seconds))
-            say(f"{count} nodes: {found[-1]['cpu']:.2f} % of a core, load {procfs.load_average():.1f}")
+            load = procfs.load_average()
+            say(f"{count} nodes: {found[-1]['cpu']:.2f} % of a core, load {load:.1f}")
     add_fleet(found, table)
 
 
@@ -168,11 +170,12 @@ def add_fleet(found, table):
         note += f", {one['dropped']:g} series dropped" if one["dropped"] else ""
         table.add(f"CPU, {one['count']} nodes", one["cpu"], unit="% of a core", note=note)
     first, _, middle, last = found
-    slopes = [
-        (b["cpu"] - a["cpu"]) / (b["count"] - a["count"]) for a, b in ((first, middle), (middle, last))
-    ]
-    note = f"from {10 * slopes[0]:.3f} to {10 * slopes[1]:.3f} ms a second"
-    table.add("growth of CPU a node, 100-200 over 10-100", slopes[1] / slopes[0], bar=1.3, note=note)
+    low, high = (
+        (b["cpu"] - a["cpu"]) / (b["count"] - a["count"])
+        for a, b in ((first, middle), (middle, last))
+    )
+    note = f"from {10 * low:.3f} to {10 * high:.3f} ms a second for each node"
+    table.add("cost of a node, 100-200 over 10-100", high / low, bar=1.3, note=note)
     note = f"a sleeper at the same time woke {last['sleeper']:.2g} ms late at p99"
     table.add("lateness of a probe p99 <=, 200 nodes", last["late"], bar=50, unit="ms", note=note)
     table.add("turn of the gate p99 <=, 200 nodes", last["turn"], unit="ms")
