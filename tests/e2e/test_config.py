@@ -1,4 +1,4 @@
-"""Bad input is told with its place and hurts only itself; good input is taken over while running."""
+"""Bad input is told with its place and hurts only itself; good input is taken over."""
 
 import os
 import signal
@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from cluster import Cluster, Receiver, proc, wait_until
+from cluster import Agent, Cluster, Receiver, proc, wait_until
 
 CLUSTER = {"replicas": 1, "workload": False}
 RULE = """
@@ -52,7 +52,10 @@ BAD = {
     "duplicate key and name": (
         "nodes:\n  - {{name: a, dsn: host=127.0.0.1}}\n  - {{name: a, dsn: host=127.0.0.2}}\n"
         "scope: node\nscope: cluster\n",
-        ["9:1: duplicate key \"scope\", first on line 8", "7:12: duplicate node 'a', the first is in line 6"],
+        [
+            '9:1: duplicate key "scope", first on line 8',
+            "7:12: duplicate node 'a', the first is in line 6",
+        ],
     ),
     "a password stays unsaid": (
         'nodes: [{{name: a, dsn: "host=127.0.0.1 portt=1 password=s3cr3t-word"}}]\n',
@@ -203,12 +206,11 @@ def _locked():
 
 
 def test_point_9_wrong_password_is_told_and_never_shown(locked):
-    from cluster import Agent  # pylint: disable=import-outside-toplevel
-
     secret = "wrong-Pa55phrase"
     agent = Agent(locked)
     try:
-        agent.config["nodes"][0]["dsn"] = f"{locked.nodes['primary'].conninfo('app', 'pgvigil')} password={secret}"
+        conninfo = locked.primary.conninfo("app", "pgvigil")
+        agent.config["nodes"][0]["dsn"] = f"{conninfo} password={secret}"
         agent.write_config()
         agent.start()
         wait_until(lambda: "failure=auth" in agent.stderr(), 10, "the refused login")
@@ -233,13 +235,11 @@ def test_point_9_wrong_password_is_told_and_never_shown(locked):
 
 
 def test_password_file_is_read_again_at_each_login(locked):
-    from cluster import Agent  # pylint: disable=import-outside-toplevel
-
     agent = Agent(locked)
     try:
         passfile = os.path.join(agent.home, "pass")
         proc.write_owned(passfile, "*:*:*:*:not-yet-right\n", 0o600)
-        conninfo = locked.nodes["primary"].conninfo("app", "pgvigil")
+        conninfo = locked.primary.conninfo("app", "pgvigil")
         agent.config["nodes"][0]["dsn"] = f"{conninfo} passfile={passfile}"
         agent.write_config()
         agent.start()
@@ -272,9 +272,8 @@ def test_point_9_missing_grant_disables_what_needs_it_only(cluster, make_agent):
         assert "not a member of pg_monitor, see 'pgvigil grants'" in agent.stderr()
         denied = "permission denied for view pg_stat_archiver"
         wait_until(lambda: denied in agent.stderr(), 10, "the denial")
-        wait_until(
-            lambda: failing_collectors(agent, "primary") == {"activity", "archiver"}, 10, "no others"
-        )
+        failing = {"activity", "archiver"}
+        wait_until(lambda: failing_collectors(agent, "primary") == failing, 10, "no others")
         metrics = wait_until(
             lambda: agent.metrics().samples("db_xid_age") and agent.metrics(), 10, "databases"
         )
@@ -314,7 +313,8 @@ def test_point_9_reload_of_a_broken_file_keeps_the_old_one(cluster, make_agent):
     agent.reload()
     wait_until(lambda: reloads(agent) == 0, 10, "the reload has failed")
     line = good.count("\n") + 1
-    assert f"pgvigil.yaml:{line}:8: unknown key 'max_lagg', did you mean 'max_lag'?" in agent.stderr()
+    told = f"pgvigil.yaml:{line}:8: unknown key 'max_lagg', did you mean 'max_lag'?"
+    assert told in agent.stderr()
     assert stamp(agent) == loaded, "nothing was taken into use"
     others_go_on(agent)
     agent.write_config(good)
@@ -455,7 +455,7 @@ def test_point_9_zero_config_daemon_without_its_directories(cluster, make_agent)
     try:
         agent.port = address[1]
         name = f"{socket.gethostname()}-{cluster.primary.port}"
-        wait_until(lambda: agent.metrics().value("db_up", node=name) == 1, 15, "db_up of the server")
+        wait_until(lambda: agent.metrics().value("db_up", node=name) == 1, 15, "db_up")
         assert agent.get("/primary").status == 200
         with open(log, encoding="utf-8") as file:
             text = file.read()
