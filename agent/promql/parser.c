@@ -334,10 +334,11 @@ static struct node *parse_aggregate(struct parser *p, const struct token *word)
         return NULL;
     if (!grouped && at_grouping(p) && !parse_grouping(p, node))
         return NULL;
-    if (node->aggregate.op >= AGGR_LIMITK)
+    if (node->aggregate.op >= AGGR_LIMITK) {
         parser_refuse(p, node->pos, PROMQL_EXPERIMENTAL,
                       "%.*s() is experimental and is not supported", (int)word->len,
                       p->lexer.text + word->pos);
+    }
     if (n == 0) {
         (void)parser_fail(p, node->pos, "no arguments for aggregate expression provided");
         return NULL;
@@ -502,10 +503,11 @@ static struct node *parse_binary(struct parser *p, struct node *lhs, int power)
     node->binary.op_pos = p->token.pos;
     node->binary.lhs = lhs;
     lhs->up = node;
-    if (node->binary.op == OP_TRIM_UPPER || node->binary.op == OP_TRIM_LOWER)
+    if (node->binary.op == OP_TRIM_UPPER || node->binary.op == OP_TRIM_LOWER) {
         parser_refuse(p, p->token.pos, PROMQL_NATIVE_HISTOGRAM,
                       "operator \"%s\" is for native histograms, which are not supported",
                       op_name(node->binary.op));
+    }
     parser_advance(p);
     if (!parse_matching(p, node) || !parse_fill(p))
         return NULL;
