@@ -579,7 +579,8 @@ static void stop(struct app *app)
     if (app->reports != NULL && app->collect != NULL)
         on_reports(app);
     collect_destroy(&app->collect);
-    commit_gate(app);
+    if (app->alerts_db != NULL)
+        persist_timelines(app); /* the next run proves lags by it */
     serve_destroy(&app->serve);
     loop_timer_destroy(&app->rules_timer);
     loop_timer_destroy(&app->self_timer);

@@ -240,6 +240,8 @@ void life_restore(struct life *life, const struct alert *alert, struct now now)
     struct life_instance *in = add(life, alert_copy(alert));
     in->alert->held = false;
     int64_t active_for = i64_max(0, wall_diff(now.wall, alert->active_at));
+    if (alert->state == ALERT_FIRING) /* even if the clock was set back meanwhile */
+        active_for = i64_max(active_for, life->rule->for_ms);
     in->active = mono_add(now.mono, -active_for);
     if (wall_is_set(alert->keep_until))
         in->gone_since =

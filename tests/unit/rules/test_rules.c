@@ -276,6 +276,29 @@ static void a_restart_goes_on_where_it_was(void **state)
     teardown(&b);
 }
 
+/* It fired; that the wall clock was set back while the agent was down does not take it back. */
+static void a_restart_on_an_earlier_clock_keeps_what_fires(void **state)
+{
+    struct bench b;
+    (void)state;
+    setup(&b, RULE(", for: 10s"));
+    run(&b, 6, 12);
+    struct alert_list *left = rules_list(b.rules, b.now.wall);
+    assert_int_equal(left->alerts[0]->state, ALERT_FIRING);
+    rules_destroy(&b.rules);
+    head_destroy(&b.head);
+    b.head = head_create(HEAD_KEEP_MS, HEAD_BYTES_MAX);
+    open_rules(&b);
+    b.log[0] = '\0';
+    b.now.wall = wall_add(b.now.wall, -3600 * 1000);
+    rules_load(b.rules, parse(RULE(", for: 10s")), b.now);
+    rules_restore(b.rules, left->alerts, left->n, b.now);
+    run(&b, 6, 3);
+    assert_log(&b, "");
+    alert_list_unref(left);
+    teardown(&b);
+}
+
 static void an_alert_of_a_rule_that_is_gone_is_resolved(void **state)
 {
     struct bench b;
@@ -519,6 +542,7 @@ int main(void)
         cmocka_unit_test(what_is_held_for_a_day_is_lost),
         cmocka_unit_test(a_removed_target_resolves_with_its_reason),
         cmocka_unit_test(a_restart_goes_on_where_it_was),
+        cmocka_unit_test(a_restart_on_an_earlier_clock_keeps_what_fires),
         cmocka_unit_test(an_alert_of_a_rule_that_is_gone_is_resolved),
         cmocka_unit_test(a_reload_keeps_what_stays),
         cmocka_unit_test(recorded_series_feed_later_rules),
