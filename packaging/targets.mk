@@ -76,6 +76,16 @@ clang-objects: $(foreach f,$(FOLDERS),$(call objs,$(f))) \
 	$(patsubst agent/%.c,$(B)/obj/%.o,$(wildcard agent/*.c))
 endif
 
+# ---- PromQL acceptance tests: promqltest FILE... ----
+PROMQLTEST_SOURCES := $(sort $(wildcard tests/promqltest/*.c))
+
+$(B)/tests/promqltest: $(PROMQLTEST_SOURCES) $(wildcard tests/promqltest/*.h) \
+		tests/unit/promql/mem_reader.h $(wildcard agent/promql/*.h) \
+		$(foreach f,promql model base,$(B)/lib/$(f).a)
+	@mkdir -p $(@D)
+	$(call say,LD $@)
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $(filter %.c,$^) $(filter %.a,$^) $(LIBS)
+
 # ---- fuzzing: tests/fuzz/fuzz_x.c, seeds in tests/fuzz/seeds/x/, dictionary tests/fuzz/x.dict ----
 # The same file is a libFuzzer target under clang and, with replay_main.c, a plain program that
 # takes the seeds as arguments.

@@ -1,10 +1,11 @@
 """`make test`: builds, runs every test and ends with the line `N passed, N failed[, N skipped]`.
 
-Stages: build (plain and with sanitizers), unit programs, fuzz seeds, checks of the sources, end to
-end. Logs are in build/test-logs/. Exit code 1 if anything failed or nothing ran. Arguments name
-stages or parts of file names: `tests/run.py unit`, `tests/run.py e2e gate`.
+Stages: build (plain and with sanitizers), unit programs, fuzz seeds, PromQL conformance, checks
+of the sources, end to end. Logs are in build/test-logs/. Exit code 1 if anything failed or nothing
+ran. Arguments name stages or parts of file names: `tests/run.py unit`, `tests/run.py e2e gate`.
 """
 
+import glob
 import os
 import re
 import shutil
@@ -21,6 +22,14 @@ JOBS = str(min(os.cpu_count() or 1, 4))
 E2E_AT_ONCE = int(os.environ.get("PGVIGIL_TEST_JOBS", "2"))
 PROGRAM_TIMEOUT = 300
 FILE_TIMEOUT = 1500
+
+TEST_PROGRAMS = ["make", "-k", "-j", JOBS, f"B={SAN}", "SAN=1", "unit-build", "fuzz-build"]
+TEST_PROGRAMS.append(f"{SAN}/tests/promqltest")
+# Prometheus' own PromQL tests; they lie beside the project, not in it.
+PROMQLTEST_DIR = os.path.abspath(
+    os.environ.get("PROMQLTEST_DIR")
+    or os.path.join(os.path.dirname(REPO), "shared", "promqltest")
+)
 
 _PASSED = re.compile(r"^\[\s+PASSED\s+\] (\d+) test", re.MULTILINE)
 _FAILED = re.compile(r"^\[\s+FAILED\s+\] (\d+) test", re.MULTILINE)
@@ -92,7 +101,7 @@ def build(totals):
     steps = [
         ("build", ["make", "-j", JOBS, "all"]),
         ("build with sanitizers", ["make", "-j", JOBS, f"B={SAN}", "SAN=1", f"{SAN}/pgvigil"]),
-        ("build tests", ["make", "-k", "-j", JOBS, f"B={SAN}", "SAN=1", "unit-build", "fuzz-build"]),
+        ("build tests", TEST_PROGRAMS),
     ]
     if shutil.which("clang"):
         steps.append(("compile with clang", ["make", "-j", JOBS, "clang-check"]))
@@ -170,6 +179,45 @@ def replay(program, paths, log):
     if run([program, *paths], log, PROGRAM_TIMEOUT) == 0:
         return 0
     return max(1, sum(run([program, path], log + ".one", 30) != 0 for path in paths))
+
+
+# ---- PromQL conformance ----
+
+
+def count_promqltest(text):
+    """(passed, failed, skipped) of the closing line; no such line is a failure."""
+    found = re.findall(r"^(\d+) passed, (\d+) failed, (\d+) skipped$", text, re.MULTILINE)
+    return tuple(int(number) for number in found[-1]) if found else (0, 1, 0)
+
+
+def promqltest(totals):
+    """The runner's own files, then the shared ones. What is skipped there is outside of the
+    engine (native histograms, experimental functions) and is told, but no skipped test."""
+    program = os.path.join(SAN, "tests", "promqltest")
+    if not os.path.exists(os.path.join(REPO, program)):
+        totals.add("promqltest was not built", 0, 1, 0, 0)
+        return
+    began = time.monotonic()
+    log = log_path("promqltest runner")
+    code = run([PYTHON, "tests/promqltest/check_runner.py", program, PROMQLTEST_DIR], log, 300)
+    passed, failed, skipped = count_promqltest(read(log))
+    failed = failed or int(code != 0)
+    totals.add("promqltest/runner", passed, failed, skipped, time.monotonic() - began, log)
+    began = time.monotonic()
+    files = sorted(glob.glob(os.path.join(PROMQLTEST_DIR, "*.test")))
+    if not files:
+        print(
+            f"SKIP promqltest: no data at {PROMQLTEST_DIR}; PROMQLTEST_DIR says where it is",
+            flush=True,
+        )
+        totals.skipped += 1
+        return
+    log = log_path("promqltest")
+    code = run([program, *files], log, PROGRAM_TIMEOUT)
+    passed, failed, skipped = count_promqltest(read(log))
+    failed = failed or int(code != 0)
+    name = f"promqltest ({skipped} native-histogram and experimental cases left out)"
+    totals.add(name, passed, failed, 0, time.monotonic() - began, log)
 
 
 # ---- checks of the sources and the shipped files ----
@@ -304,7 +352,7 @@ def run_jobs(totals, waiting, at_once):
             job.process.wait()
 
 
-STAGES = ("build", "unit", "fuzz", "checks", "e2e")
+STAGES = ("build", "unit", "fuzz", "promqltest", "checks", "e2e")
 
 
 def main():
@@ -320,6 +368,8 @@ def main():
         unit(totals, only)
     if "fuzz" in stages:
         fuzz_seeds(totals, only)
+    if "promqltest" in stages:
+        promqltest(totals)
     if "checks" in stages:
         checks(totals)
     if "e2e" in stages:
