@@ -111,7 +111,8 @@ static int fault_here(int io_error)
 
     if (fault_plan.at == 0 || !(n == fault_plan.at || (fault_plan.for_ever && n > fault_plan.at)))
         return SQLITE_OK;
-    switch (fault_plan.kind) {
+    enum fault_kind kind = fault_plan.kind;
+    switch (kind) {
     case FAULT_NONE:
         break;
     case FAULT_EIO:
