@@ -189,7 +189,11 @@ static const struct hostile hostiles[] = {
     {"", "x", "", YAML_FILE_MAX + 1, "larger than 4 MiB"},
 };
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#ifndef __has_feature /* clang's way to tell; gcc has the macros */
+#define __has_feature(x) 0
+#endif
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || \
+    __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
 #define SLOWED 20 /* sanitizers, and other programs on the machine */
 #else
 #define SLOWED 1
