@@ -33,7 +33,7 @@ LAYER_notify := 4
 LAYER_serve := 5
 LAYER_cli := 6
 
-PACKAGES := libpq libcurl yaml-0.1 libmicrohttpd sqlite3 libuv libpcre2-8 jansson
+PACKAGES := libpq libcurl yaml-0.1 libmicrohttpd sqlite3 libuv libpcre2-8 jansson zlib
 LIBS = $(shell pkg-config --libs $(PACKAGES)) -lpthread -lm
 
 WARN := -Wall -Wextra $(WERROR) -Wshadow -Wformat=2 -Wstrict-prototypes -Wmissing-prototypes \

@@ -516,14 +516,18 @@ static void start_rules(struct app *app, struct rule_set **set, const struct ale
 
 static bool start_serve(struct app *app, struct err *err)
 {
-    char socket_path[512];
+    char socket_path[512], history_path[512];
     const char *slash = strrchr(app->config->health_dir, '/');
+    snprintf(history_path, sizeof(history_path), "%s/history.db", app->config->state_dir);
     snprintf(socket_path, sizeof(socket_path), "%.*s/api.sock",
              slash != NULL ? (int)(slash - app->config->health_dir) : 0, app->config->health_dir);
     app->serve = serve_create(&(struct serve_opts){.config = app->config,
                                                    .board = app->board,
                                                    .snapshots = app->snapshots,
                                                    .alerts = app->alerts,
+                                                   .head = app->head,
+                                                   .history_path = history_path,
+                                                   .version = PGVIGIL_VERSION,
                                                    .api_socket = socket_path},
                               err);
     return app->serve != NULL;

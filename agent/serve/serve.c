@@ -2,8 +2,10 @@
  * libmicrohttpd is driven by our own loop on one thread (its epoll descriptor is just another
  * descriptor there): its own timeout only counts silence, so a peer that sends a byte now and then
  * would stay for ever; here a sweep ends every connection whose request has taken longer than the
- * deadline. Handlers read snapshots and never wait, so one thread serves all of them. Two daemons
- * share the loop: config.listen and the socket api.sock. Bodies are refused: no route takes one.
+ * deadline. Handlers read snapshots and never wait, so one thread serves all of them; a query of
+ * the API is computed by a worker (query_pool.h) while its connection is suspended. Two daemons
+ * share the loop: config.listen and the socket api.sock. Invariant: peer->suspended is set exactly
+ * while a query of this peer runs.
  */
 #include "pgvigil/serve/serve.h"
 
@@ -22,7 +24,9 @@
 #include "pgvigil/base/loop.h"
 #include "pgvigil/base/mem.h"
 #include "pgvigil/base/str.h"
-#include "serve_private.h"
+
+#include "api_v1.h"
+#include "exchange.h"
 
 #include <utlist.h>
 
@@ -34,7 +38,8 @@
 struct peer {
     struct serve *serve;
     int fd;
-    mono_ms request_began; /* MONO_UNSET between requests */
+    mono_ms request_began;            /* MONO_UNSET between requests and while a query runs */
+    struct MHD_Connection *suspended; /* waits for its query */
     struct peer *prev, *next;
 };
 
@@ -52,6 +57,7 @@ struct serve {
     struct loop_timer *turn, *sweep;
     struct listener tcp, local;
     struct peer *peers;
+    struct query_pool *queries;
     char *socket_path;
     int port;
     struct serve_opts opts;
@@ -92,6 +98,8 @@ static enum MHD_Result send_reply(struct MHD_Connection *connection, struct repl
     MHD_add_response_header(response, "Content-Type", reply->content_type);
     for (size_t i = 0; i < ARRAY_LEN(headers); i++)
         MHD_add_response_header(response, headers[i][0], headers[i][1]);
+    if (reply->gzip)
+        MHD_add_response_header(response, "Content-Encoding", "gzip");
     if (reply->status == 405)
         MHD_add_response_header(response, "Allow", "GET, HEAD, OPTIONS");
     enum MHD_Result rc = MHD_queue_response(connection, (unsigned)reply->status, response);
@@ -108,22 +116,31 @@ static bool is_method(const char *method, const char *const *list)
     return false;
 }
 
-/* lint-ok parameters: libmicrohttpd's signature */
-static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, const char *url,
-                                  const char *method, const char *version, const char *upload,
-                                  size_t *upload_size, void **state)
+static struct serve_sources sources(struct serve *s)
+{
+    return (struct serve_sources){.config = s->config,
+                                  .board = s->opts.board,
+                                  .snapshots = s->opts.snapshots,
+                                  .alerts = s->opts.alerts,
+                                  .version = s->opts.version,
+                                  .ready = atomic_load(&s->ready),
+                                  .now = loop_now(s->loop)};
+}
+
+static void count_request(struct serve *s, uint64_t begin)
+{
+    atomic_fetch_add_explicit(&s->requests, 1, memory_order_relaxed);
+    hist_observe_ns(&s->request_time, clock_stage_ns() - begin);
+}
+
+static enum MHD_Result answer_at_once(struct serve *s, struct MHD_Connection *connection,
+                                      const char *url, const char *method)
 {
     static const char *const methods[] = {"GET", "HEAD", "OPTIONS", NULL};
-    struct serve *s = cls;
-    (void)version;
-    (void)upload;
-    (void)upload_size;
-    (void)state;
     uint64_t begin = clock_stage_ns();
     struct reply reply = {.content_type = "text/plain; charset=utf-8"};
     buf_init(&reply.body, REPLY_MAX);
-    struct serve_sources from = {s->config,      s->opts.board,          s->opts.snapshots,
-                                 s->opts.alerts, atomic_load(&s->ready), loop_now(s->loop)};
+    struct serve_sources from = sources(s);
     struct request req = {&from, url, param, connection};
     if (is_method(method, methods)) {
         route(&req, &reply);
@@ -132,9 +149,95 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
         buf_add_str(&reply.body, "only GET, HEAD and OPTIONS\n");
     }
     enum MHD_Result rc = send_reply(connection, &reply);
-    atomic_fetch_add_explicit(&s->requests, 1, memory_order_relaxed);
-    hist_observe_ns(&s->request_time, clock_stage_ns() - begin);
+    count_request(s, begin);
     return rc;
+}
+
+/* ---- the API: waits for workers ---- */
+
+static struct peer *peer_of(struct MHD_Connection *connection)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    return info != NULL ? info->socket_context : NULL;
+}
+
+static const char *header(struct MHD_Connection *connection, const char *name)
+{
+    const char *value = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, name);
+    return value != NULL ? value : "";
+}
+
+/* "gzip, deflate;q=0.5"; with q=0 it is refused. */
+static bool takes_gzip(struct MHD_Connection *connection)
+{
+    const char *found = strcasestr(header(connection, MHD_HTTP_HEADER_ACCEPT_ENCODING), "gzip");
+    if (found == NULL)
+        return false;
+    found += 4;
+    found += strspn(found, " ");
+    return strncmp(found, ";q=", 3) != 0 || strtod(found + 3, NULL) > 0;
+}
+
+static void pump(struct serve *s);
+
+static void on_answer(void *arg)
+{
+    struct peer *p = arg;
+    struct MHD_Connection *connection = p->suspended;
+    p->suspended = NULL;
+    p->request_began = loop_now(p->serve->loop).mono; /* time to take the answer */
+    MHD_resume_connection(connection);
+    pump(p->serve);
+}
+
+static enum MHD_Result start_exchange(struct serve *s, struct exchange *x,
+                                      struct MHD_Connection *connection, const char *url,
+                                      const char *method)
+{
+    static const char form[] = "application/x-www-form-urlencoded";
+    uint64_t begin = clock_stage_ns();
+    struct serve_sources from = sources(s);
+    struct peer *p = peer_of(connection);
+    struct exchange_head head = {
+        .method = method,
+        .path = url,
+        .is_form = strncasecmp(header(connection, MHD_HTTP_HEADER_CONTENT_TYPE), form,
+                               sizeof(form) - 1) == 0,
+        .gzip = takes_gzip(connection),
+    };
+    if (p == NULL)
+        return MHD_NO;
+    bool answered = exchange_start(x, &head, &from, s->queries, on_answer, p);
+    count_request(s, begin);
+    if (answered)
+        return send_reply(connection, exchange_reply(x));
+    p->suspended = connection;
+    p->request_began = MONO_UNSET;
+    MHD_suspend_connection(connection);
+    return MHD_YES;
+}
+
+/* lint-ok parameters: libmicrohttpd's signature */
+static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, const char *url,
+                                  const char *method, const char *version, const char *upload,
+                                  size_t *upload_size, void **state)
+{
+    struct serve *s = cls;
+    struct exchange *x = *state;
+    (void)version;
+    if (x == NULL)
+        return answer_at_once(s, connection, url, method);
+    if (exchange_is_answered(x))
+        return send_reply(connection, exchange_reply(x));
+    if (*upload_size > 0) {
+        exchange_body(x, upload, *upload_size);
+        *upload_size = 0;
+        return MHD_YES;
+    }
+    if (exchange_is_new(x)) /* the first call comes before the body */
+        return MHD_YES;
+    return start_exchange(s, x, connection, url, method);
 }
 
 /* ---- connections and their deadline ---- */
@@ -164,30 +267,27 @@ static void on_connection(void *cls, struct MHD_Connection *connection, void **s
 static void on_completed(void *cls, struct MHD_Connection *connection, void **state,
                          enum MHD_RequestTerminationCode why)
 {
+    struct peer *p = peer_of(connection);
+    struct exchange *x = *state;
     (void)cls;
-    (void)state;
     (void)why;
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
-    struct peer *p = info != NULL ? info->socket_context : NULL;
+    exchange_destroy(&x);
+    *state = NULL;
     if (p != NULL)
         p->request_began = MONO_UNSET;
 }
 
-/* The first line of a request is read: from here its time counts. */
+/* The first line of a request is read: from here its time counts. What it gives is its state. */
 static void *on_uri(void *cls, const char *uri, struct MHD_Connection *connection)
 {
     struct serve *s = cls;
-    (void)uri;
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
-    struct peer *p = info != NULL ? info->socket_context : NULL;
+    struct peer *p = peer_of(connection);
     if (p != NULL && !mono_is_set(p->request_began))
         p->request_began = loop_now(s->loop).mono;
-    return NULL;
+    if (!str_starts(uri, API_PREFIX))
+        return NULL;
+    return exchange_create(uri, p != NULL ? p->request_began : loop_now(s->loop).mono);
 }
-
-static void pump(struct serve *s);
 
 static void sweep(void *arg)
 {
@@ -203,9 +303,9 @@ static void sweep(void *arg)
     {
         if (!mono_is_set(p->request_began) || mono_diff(now, p->request_began) < SERVE_DEADLINE_MS)
             continue;
+        atomic_fetch_add_explicit(&s->refused, 1, memory_order_relaxed);
         shutdown(p->fd, SHUT_RDWR); /* MHD sees the end and cleans up */
         p->request_began = now;
-        atomic_fetch_add_explicit(&s->refused, 1, memory_order_relaxed);
     }
     pump(s);
 }
@@ -260,13 +360,14 @@ static bool start_daemon(struct serve *s, struct listener *l, struct err *err)
 {
     l->serve = s;
     l->daemon = MHD_start_daemon(
-        MHD_USE_EPOLL | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_request, s, MHD_OPTION_EXTERNAL_LOGGER,
-        mhd_log, NULL, MHD_OPTION_LISTEN_SOCKET, l->fd, MHD_OPTION_CONNECTION_LIMIT,
-        (unsigned)SERVE_CONNECTIONS_MAX, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
-        (unsigned)SERVE_CONNECTIONS_PER_IP, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_S,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY, MHD_OPTION_NOTIFY_CONNECTION,
-        on_connection, s, MHD_OPTION_NOTIFY_COMPLETED, on_completed, s, MHD_OPTION_URI_LOG_CALLBACK,
-        on_uri, s, MHD_OPTION_END);
+        MHD_USE_EPOLL | MHD_USE_ERROR_LOG | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request, s,
+        MHD_OPTION_EXTERNAL_LOGGER, mhd_log, NULL, MHD_OPTION_LISTEN_SOCKET, l->fd,
+        MHD_OPTION_CONNECTION_LIMIT, (unsigned)SERVE_CONNECTIONS_MAX,
+        MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)SERVE_CONNECTIONS_PER_IP,
+        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        (size_t)CONNECTION_MEMORY, MHD_OPTION_NOTIFY_CONNECTION, on_connection, s,
+        MHD_OPTION_NOTIFY_COMPLETED, on_completed, s, MHD_OPTION_URI_LOG_CALLBACK, on_uri, s,
+        MHD_OPTION_END);
     if (l->daemon == NULL)
         return err_set(err, ERR_NET, "cannot start the HTTP server");
     const union MHD_DaemonInfo *info = MHD_get_daemon_info(l->daemon, MHD_DAEMON_INFO_EPOLL_FD);
@@ -356,6 +457,16 @@ static void *thread_main(void *arg)
     return NULL;
 }
 
+/* `instance` is what a Prometheus would scrape. */
+static void start_queries(struct serve *s)
+{
+    const char *host = s->config->listen_host;
+    char *instance = mem_printf(strchr(host, ':') != NULL ? "[%s]:%d" : "%s:%d", host, s->port);
+    s->queries = query_pool_create(
+        s->loop, query_source_create(s->opts.head, s->opts.history_path, instance));
+    mem_free(instance);
+}
+
 static bool start(struct serve *s, struct err *err)
 {
     s->loop = loop_create("http", err);
@@ -363,6 +474,7 @@ static bool start(struct serve *s, struct err *err)
         return false;
     if (s->socket_path != NULL)
         listen_local(s);
+    start_queries(s);
     s->turn = loop_timer_create(s->loop, on_turn, s);
     s->sweep = loop_timer_create(s->loop, sweep, s);
     loop_timer_start_period(s->sweep, SWEEP_MS, SWEEP_MS, NULL);
@@ -399,6 +511,7 @@ static void stop_listener(struct listener *l)
 void serve_destroy(struct serve **serve)
 {
     struct serve *s = *serve;
+    struct peer *p;
     if (s == NULL)
         return;
     if (s->thread_started) {
@@ -407,8 +520,14 @@ void serve_destroy(struct serve **serve)
     }
     if (s->local.fd >= 0)
         unlink(s->socket_path);
+    DL_FOREACH(s->peers, p)
+    {
+        if (p->suspended != NULL) /* libmicrohttpd wants none when it stops */
+            MHD_resume_connection(p->suspended);
+    }
     stop_listener(&s->tcp);
     stop_listener(&s->local);
+    query_pool_destroy(&s->queries);
     loop_timer_destroy(&s->turn);
     loop_timer_destroy(&s->sweep);
     loop_destroy(&s->loop);

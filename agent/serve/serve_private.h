@@ -12,6 +12,7 @@ struct serve_sources {
     struct board *board;
     struct snapshots *snapshots;
     struct alert_board *alerts;
+    const char *version;
     bool ready;
     struct now now;
 };
@@ -27,6 +28,7 @@ struct request {
 struct reply {
     int status;
     const char *content_type;
+    bool gzip; /* the body is compressed */
     struct buf body;
 };
 

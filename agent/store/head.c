@@ -23,6 +23,7 @@ struct head *head_create(int64_t keep_ms, size_t max_bytes)
     head->reader = (struct reader){head_select, head};
     head->keep_ms = keep_ms;
     head->max_bytes = max_bytes;
+    head->complete_since = INT64_MAX;
     head->slots = SLOTS_START;
     head->by_id = mem_alloc_array(head->slots, sizeof(*head->by_id));
     return head;
@@ -257,6 +258,8 @@ static bool drop_chunks(struct head *head, struct head_series *s, int64_t before
 
 static void drop_before(struct head *head, int64_t before, bool counted)
 {
+    if (head->complete_since != INT64_MAX)
+        head->complete_since = i64_max(head->complete_since, before);
     for (size_t i = 0; i < head->slots; i++) {
         struct head_series **p = &head->by_id[i];
         while (*p != NULL) {
@@ -309,6 +312,8 @@ void head_append(struct head *head, const struct batch *batch)
     struct head_source *source = get_source(head, batch->source);
 
     source->round++;
+    if (head->complete_since == INT64_MAX)
+        head->complete_since = batch->at.ms;
     for (size_t i = 0; i < batch->n; i++) {
         append_sample(head, source, batch->samples[i].series,
                       (struct point){batch->at.ms, batch->samples[i].value});
@@ -391,6 +396,15 @@ void head_destroy(struct head **headp)
 struct reader *head_reader(struct head *head)
 {
     return &head->reader;
+}
+
+int64_t head_complete_since(struct head *head)
+{
+    pthread_mutex_lock(&head->lock);
+    int64_t since = head->complete_since;
+
+    pthread_mutex_unlock(&head->lock);
+    return since;
 }
 
 struct head_stats head_stats(struct head *head)

@@ -66,6 +66,7 @@ struct head {
     struct reader reader;
     int64_t keep_ms;
     size_t max_bytes;
+    int64_t complete_since;
     struct head_series **by_id;
     size_t slots; /* of by_id; a power of two */
     struct head_name *names[HEAD_SLOTS];

@@ -7,6 +7,8 @@
 #include "pgvigil/model/batch.h"
 #include "sql.h"
 
+#define SEEN_EVERY_MS 3600000 /* how often last_seen of a living series is written */
+
 /* path and vfs filled in. */
 struct db_spec history_spec(const char *path, const char *vfs);
 

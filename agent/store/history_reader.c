@@ -17,12 +17,14 @@
 #include "pgvigil/store/history.h"
 
 #define POINTS_START 16
+#define WATCH_STEPS  20000 /* of SQLite's machine: about a millisecond */
 
 enum {
     BEGIN,
     END,
     SERIES_ALL,
     SERIES_NAMED,
+    SERIES_SEEN,
     RANGE,
     RANGE_ONE,
     RANGE_BACK,
@@ -38,6 +40,7 @@ static const char *const statements[STATEMENTS] = {
     [END] = "END",
     [SERIES_ALL] = "SELECT id, labels FROM series ORDER BY id",
     [SERIES_NAMED] = "SELECT id, labels FROM series WHERE name = ?1 ORDER BY id",
+    [SERIES_SEEN] = "SELECT id, labels FROM series WHERE last_seen >= ?1 ORDER BY id",
     [RANGE] = IN_RANGE " ORDER BY t",
     [RANGE_ONE] = IN_RANGE " AND series = ?3 ORDER BY t",
     [RANGE_BACK] = IN_RANGE " ORDER BY t DESC",
@@ -59,6 +62,9 @@ struct history_reader {
     ino_t ino;
     sqlite3 *db;
     sqlite3_stmt *stmt[STATEMENTS];
+    bool (*cancelled)(void *arg);
+    void *arg;
+    bool gave_up; /* the select that runs was ended by `cancelled` */
 };
 
 /* One select: the wanted series and the budget. */
@@ -174,12 +180,15 @@ static bool want(struct select *s, int64_t row, const char *text, struct err *er
 static bool find_series(struct select *s, struct err *err)
 {
     const char *name = wanted_name(s->req);
-    sqlite3_stmt *stmt = s->r->stmt[name != NULL ? SERIES_NAMED : SERIES_ALL];
+    int which = name != NULL ? SERIES_NAMED : s->req->labels_only ? SERIES_SEEN : SERIES_ALL;
+    sqlite3_stmt *stmt = s->r->stmt[which];
     bool ok = true;
     int rc = SQLITE_ROW;
 
     if (name != NULL)
         sql_bind_text(stmt, 1, name);
+    else if (s->req->labels_only) /* a row's last_seen may be that old */
+        sqlite3_bind_int64(stmt, 1, i64_max(s->req->t_min, 0) - SEEN_EVERY_MS);
     while (ok && (rc = sqlite3_step(stmt)) == SQLITE_ROW)
         ok = want(s, sqlite3_column_int64(stmt, 0), sql_text(stmt, 1), err);
     if (ok && rc != SQLITE_DONE)
@@ -264,10 +273,11 @@ static bool read_samples(struct select *s, struct err *err)
 
 static void give_result(const struct select *s, struct read_result *out)
 {
-    out->series = arena_alloc_array(s->arena, s->found, sizeof(*out->series));
+    size_t most = s->req->labels_only ? s->n : s->found;
+    out->series = arena_alloc_array(s->arena, most, sizeof(*out->series));
     for (size_t i = 0; i < s->n; i++) {
         const struct wanted *w = &s->wanted[i];
-        if (w->n > 0)
+        if (w->n > 0 || s->req->labels_only)
             out->series[out->n++] = (struct read_series){w->labels, w->points, w->n};
     }
 }
@@ -277,6 +287,15 @@ static void close_file(struct history_reader *r)
 {
     sql_finalize_all(r->stmt, STATEMENTS);
     db_close(&r->db);
+}
+
+/* SQLite calls it every WATCH_STEPS; not 0 ends the statement. */
+static int give_up(void *arg)
+{
+    struct history_reader *r = arg;
+
+    r->gave_up = r->cancelled != NULL && r->cancelled(r->arg);
+    return r->gave_up;
 }
 
 static bool open_file(struct history_reader *r, struct err *err)
@@ -293,6 +312,7 @@ static bool open_file(struct history_reader *r, struct err *err)
     r->db = db_open_read(&spec, err);
     if (r->db == NULL)
         return false;
+    sqlite3_progress_handler(r->db, WATCH_STEPS, give_up, r);
     if (sql_prepare_all(r->db, statements, r->stmt, STATEMENTS, err))
         return true;
     db_close(&r->db);
@@ -315,9 +335,12 @@ static bool history_select(struct reader *reader, const struct read_request *req
     *out = (struct read_result){0};
     if (!is_current(r) && !open_file(r, err))
         return false;
+    r->gave_up = false;
     if (!db_run(r->stmt[BEGIN], err))
         return false;
-    bool ok = find_series(&s, err) && (s.n == 0 || read_samples(&s, err));
+    bool ok = find_series(&s, err) && (s.n == 0 || req->labels_only || read_samples(&s, err));
+    if (!ok && r->gave_up)
+        err_set(err, ERR_TIMEOUT, "query timed out in expression evaluation");
     if (ok)
         give_result(&s, out);
     sqlite3_step(r->stmt[END]);
@@ -335,6 +358,14 @@ struct reader *history_reader_open(const char *path, struct err *err)
     if (!open_file(r, err))
         history_reader_close(&reader);
     return reader;
+}
+
+void history_reader_watch(struct reader *reader, bool (*cancelled)(void *arg), void *arg)
+{
+    struct history_reader *r = reader->impl;
+
+    r->cancelled = cancelled;
+    r->arg = arg;
 }
 
 void history_reader_close(struct reader **reader)

@@ -18,7 +18,6 @@
 #include "pgvigil/base/str.h"
 #include "pgvigil/model/reader.h"
 
-#define SEEN_EVERY_MS   3600000       /* how often last_seen of a living series is written */
 #define SERIES_GRACE_MS (3 * 3600000) /* a series row outlives its last sample at least so long */
 #define SOURCE_KEEP_MS  3600000       /* a source without a batch for so long is forgotten */
 #define TRIM_ROWS       2000

@@ -34,6 +34,7 @@ struct read_request {
     matcher_regex_fn regex_match;
     int64_t t_min, t_max; /* points with t_min < t <= t_max */
     bool last_only;       /* only the newest point of each series in the range */
+    bool labels_only;     /* series that may have points there; points do not matter */
     size_t max_points;    /* ERR_LIMIT over it */
 };
 

@@ -2,9 +2,10 @@
  * serve.h: the HTTP side (libmicrohttpd): /metrics, the gate's paths, the API, the page.
  *
  * Threads of its own; never computes for others and never asks the engine or the gate: it reads
- * snapshots (batch.h), the board (board.h), the alert list (alert.h). Listens on
- * config.listen and on the socket api.sock. Every request has a total deadline; sizes and
- * connections are limited. Routes are one table (agent/serve/routes.c).
+ * snapshots (batch.h), the board (board.h), the alert list (alert.h) on its loop, and the head and
+ * history.db in query workers. Listens on config.listen and on the socket api.sock. Every request
+ * has a total deadline; sizes and connections are limited. Routes are one table
+ * (agent/serve/routes.c), Prometheus' API another (agent/serve/api_v1.c).
  */
 #ifndef PGVIGIL_SERVE_SERVE_H
 #define PGVIGIL_SERVE_SERVE_H
@@ -13,6 +14,7 @@
 #include "pgvigil/model/alert.h"
 #include "pgvigil/model/batch.h"
 #include "pgvigil/model/config.h"
+#include "pgvigil/store/head.h"
 
 #define SERVE_CONNECTIONS_MAX    512
 #define SERVE_CONNECTIONS_PER_IP 64
@@ -26,6 +28,9 @@ struct serve_opts {
     struct board *board;
     struct snapshots *snapshots;
     struct alert_board *alerts;
+    struct head *head;        /* what the API reads; outlives serve. May be NULL */
+    const char *history_path; /* and what is older; may be NULL */
+    const char *version;
     const char *api_socket; /* path, or NULL */
 };
 

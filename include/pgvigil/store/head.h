@@ -28,6 +28,9 @@ void head_trim(struct head *head, wall_ms now);
 /* Borrowed; usable from any thread until head_destroy. */
 struct reader *head_reader(struct head *head);
 
+/* From this time on nothing is missing: the first append, moved by trimming; INT64_MAX before. */
+int64_t head_complete_since(struct head *head);
+
 struct head_stats {
     size_t series, bytes;
     uint64_t samples_total, dropped_total;

@@ -51,5 +51,10 @@ const struct hist *history_commit_time(const struct history *history);
 /* ---- reading, also with the daemon down: a connection of its own, one thread at a time ---- */
 struct reader *history_reader_open(const char *path, struct err *err) MUST_CHECK;
 void history_reader_close(struct reader **reader);
+/*
+ * Selects ask this now and then and give up with ERR_TIMEOUT once it is true; NULL = never. A walk
+ * over years of samples has no other end.
+ */
+void history_reader_watch(struct reader *reader, bool (*cancelled)(void *arg), void *arg);
 
 #endif

@@ -58,7 +58,7 @@ static bool select_name(struct fixture *f, const char *name, int64_t t_min, int6
                         bool last_only, size_t max_points, struct read_result *out, struct err *err)
 {
     struct matcher m = {MATCH_EQ, LABEL_METRIC, name, NULL};
-    struct read_request req = {&m, 1, NULL, t_min, t_max, last_only, max_points};
+    struct read_request req = {&m, 1, NULL, t_min, t_max, last_only, false, max_points};
     struct reader *r = head_reader(f->head);
 
     return r->select(r, &req, f->arena, out, err);
@@ -201,7 +201,7 @@ static void test_select_by_name_and_label(void **state)
     struct fixture f;
     struct matcher m[] = {{MATCH_EQ, LABEL_METRIC, "b", NULL}, {MATCH_NE, "node", "pg2", NULL}};
     struct matcher any[] = {{MATCH_EQ, "node", "pg2", NULL}};
-    struct read_request req = {m, 2, NULL, 0, 10, true, 100};
+    struct read_request req = {m, 2, NULL, 0, 10, true, false, 100};
     struct read_result out;
     struct err err = {0};
     (void)state;
@@ -330,6 +330,26 @@ static void test_old_points_are_dropped_and_counted(void **state)
 }
 
 /* ---- bounds ---- */
+static void test_says_since_when_it_is_complete(void **state)
+{
+    struct fixture f;
+
+    (void)state;
+    setup(&f, 1000, HEAD_BYTES_MAX);
+    assert_true(head_complete_since(f.head) == INT64_MAX);
+    head_trim(f.head, (wall_ms){4000});
+    assert_true(head_complete_since(f.head) == INT64_MAX);
+    put1(&f, "s", "m", 5000, 1);
+    assert_int_equal(head_complete_since(f.head), 5000);
+    put1(&f, "s", "m", 6000, 1);
+    assert_int_equal(head_complete_since(f.head), 5000);
+    head_trim(f.head, (wall_ms){6500});
+    assert_int_equal(head_complete_since(f.head), 5500);
+    head_trim(f.head, (wall_ms){6400});
+    assert_int_equal(head_complete_since(f.head), 5500);
+    teardown(&f);
+}
+
 static void test_trim_by_age(void **state)
 {
     struct fixture f;
@@ -444,7 +464,7 @@ static void *race(void *arg)
     r->ok = true;
     while (!r->stop || r->selects == 0) {
         struct matcher m = {MATCH_EQ, LABEL_METRIC, "m", NULL};
-        struct read_request req = {&m, r->selects % 2, NULL, 0, INT64_MAX, false, SIZE_MAX};
+        struct read_request req = {&m, r->selects % 2, NULL, 0, INT64_MAX, false, false, SIZE_MAX};
         struct read_result out;
         struct err err;
         arena_reset(arena);
@@ -497,6 +517,7 @@ int main(void)
         cmocka_unit_test(test_missing_series_ends),
         cmocka_unit_test(test_a_series_may_change_its_source),
         cmocka_unit_test(test_old_points_are_dropped_and_counted),
+        cmocka_unit_test(test_says_since_when_it_is_complete),
         cmocka_unit_test(test_trim_by_age),
         cmocka_unit_test(test_bounded_by_bytes),
         cmocka_unit_test(test_ten_minutes_are_small),

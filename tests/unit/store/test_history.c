@@ -98,7 +98,7 @@ static bool select_with(const char *path, const struct matcher *m, size_t n, int
                         int64_t t_max, bool last_only, size_t max_points, struct read_result *out,
                         struct err *err)
 {
-    struct read_request req = {m, n, regex_match, t_min, t_max, last_only, max_points};
+    struct read_request req = {m, n, regex_match, t_min, t_max, last_only, false, max_points};
     struct reader *r = history_reader_open(path, err);
 
     if (r == NULL)
@@ -285,7 +285,7 @@ static void test_reader_limits_and_errors(void **state)
 
     /* A reader stays usable when the file is replaced under its path. */
     struct reader *r = history_reader_open(path, &err);
-    struct read_request req = {&m, 1, NULL, 0, INT64_MAX, false, 50};
+    struct read_request req = {&m, 1, NULL, 0, INT64_MAX, false, false, 50};
     assert_true(r->select(r, &req, f.arena, &out, &err));
     assert_int_equal(out.n, 1);
     remove_db(path);
@@ -300,6 +300,75 @@ static void test_reader_limits_and_errors(void **state)
     assert_int_equal(out.series[0].n, 1);
     history_reader_close(&r);
     history_destroy(&h);
+}
+
+static bool stop_at_once(void *arg)
+{
+    ++*(int *)arg;
+    return true;
+}
+
+/* A walk over all samples ends when its owner says so, and the reader is as good as before. */
+static void test_reader_gives_up(void **state)
+{
+    const char *path = scratch("watch.db");
+    struct matcher m = {MATCH_NE, LABEL_METRIC, "", NULL};
+    struct read_request req = {&m, 1, NULL, 0, INT64_MAX, false, false, 10000000};
+    struct read_result out;
+    struct err err = {0};
+    int asked = 0;
+    (void)state;
+
+    struct history *h = start(path);
+    for (int i = 0; i < 5000; i++) {
+        begin("s", T0 + i);
+        BATCH_ADD(f.builder, "m", i);
+        put(h);
+    }
+    history_destroy(&h);
+    struct reader *r = history_reader_open(path, &err);
+    history_reader_watch(r, stop_at_once, &asked);
+    assert_false(r->select(r, &req, f.arena, &out, &err));
+    assert_int_equal(err.kind, ERR_TIMEOUT);
+    assert_int_equal(asked, 1);
+    history_reader_watch(r, NULL, NULL);
+    assert_true(r->select(r, &req, f.arena, &out, &err));
+    assert_int_equal(out.series[0].n, 5000);
+    history_reader_close(&r);
+}
+
+/* Listing series reads no sample and leaves out those that ended long before. */
+static void test_labels_only(void **state)
+{
+    const char *path = scratch("labels.db");
+    struct matcher named = {MATCH_EQ, LABEL_METRIC, "old", NULL};
+    struct read_request req = {.t_min = 0, .t_max = INT64_MAX, .labels_only = true};
+    struct read_result out;
+    struct err err = {0};
+    (void)state;
+
+    struct history *h = start(path);
+    begin("a", T0);
+    BATCH_ADD(f.builder, "old", 1);
+    put(h);
+    begin("b", T0 + 10 * HOUR);
+    BATCH_ADD(f.builder, "new", 1);
+    put(h);
+    history_destroy(&h);
+    struct reader *r = history_reader_open(path, &err);
+    assert_true(r->select(r, &req, f.arena, &out, &err));
+    assert_int_equal(out.n, 2);
+    assert_int_equal(out.series[0].n, 0);
+    req.t_min = T0 + 9 * HOUR;
+    assert_true(r->select(r, &req, f.arena, &out, &err));
+    assert_int_equal(out.n, 1);
+    assert_string_equal(labels_get(&out.series[0].labels, LABEL_METRIC), "new");
+    req.t_min = 0;
+    req.matchers = &named;
+    req.matcher_count = 1;
+    assert_true(r->select(r, &req, f.arena, &out, &err));
+    assert_int_equal(out.n, 1);
+    history_reader_close(&r);
 }
 
 /* ---- series that end ---- */
@@ -660,6 +729,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_values_and_labels_come_back, setup, teardown),
         cmocka_unit_test_setup_teardown(test_ranges_and_matchers, setup, teardown),
         cmocka_unit_test_setup_teardown(test_reader_limits_and_errors, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_reader_gives_up, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_labels_only, setup, teardown),
         cmocka_unit_test_setup_teardown(test_missing_series_ends, setup, teardown),
         cmocka_unit_test_setup_teardown(test_empty_batch_ends_a_source, setup, teardown),
         cmocka_unit_test_setup_teardown(test_retention, setup, teardown),
