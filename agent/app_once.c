@@ -18,13 +18,13 @@ struct once {
     mono_ms give_up;
 };
 
-/* Every node was read once, or has failed often enough to be called down. */
+/* Every node was read, and the lag of every replica is proven. */
 static bool all_judged(const struct verdict *nodes, size_t n, size_t wanted)
 {
     size_t judged = 0;
     for (size_t i = 0; i < n; i++)
         judged += wall_is_set(nodes[i].read_at) && nodes[i].role != ROLE_UNKNOWN &&
-                  (nodes[i].role == ROLE_PRIMARY || nodes[i].lag_ms != LAG_UNKNOWN);
+                  (nodes[i].role == ROLE_PRIMARY || nodes[i].state != FRESH_UNKNOWN);
     return judged == wanted;
 }
 
