@@ -541,16 +541,24 @@ struct range_call {
     struct ranges ranges;
     struct scalar_args scalars;
     double *scratch; /* room for the longest row */
+    uint32_t *hops;  /* as scratch; NULL if the function does without */
+    size_t visited;  /* points of windows since the deadline was looked at */
     double (*range)(const struct window *w);
 };
 
+/* A window may be long and a row has many: how often the deadline is looked at. */
+#define VISITS_PER_LOOK ((size_t)1 << 18)
+
 /* One row of windows: both edges only move forward. */
-static void run_windows(const struct range_call *call, const struct range_row *row, double *v)
+static bool run_windows(struct eval *ev, struct range_call *call, const struct range_row *row,
+                        double *v)
 {
     double args[FN_ARGS_MAX];
     struct window w = {.args = args, .scratch = call->scratch};
     size_t low = 0, high = 0;
 
+    if (call->hops)
+        range_hops(row->points, row->n, call->hops);
     for (size_t i = 0; i < call->grid->n; i++) {
         w.t = grid_time(call->grid, i);
         w.end = ranges_window_end(&call->ranges, w.t);
@@ -563,21 +571,34 @@ static void run_windows(const struct range_call *call, const struct range_row *r
             continue;
         w.points = row->points + low;
         w.n = high - low;
+        w.hops = call->hops ? call->hops + low : NULL;
         args_at(&call->scalars, i, args);
         v[i] = call->range(&w);
+        call->visited += w.n;
+        if (call->visited < VISITS_PER_LOOK)
+            continue;
+        call->visited = 0;
+        if (eval_cancelled(ev))
+            return false;
     }
+    return true;
 }
 
-/* What Prometheus tells about a row that has a result. */
+/* A row that has a result; told is the name that was looked at last: most rows share one. */
 static void note_row(struct eval *ev, const struct node *node, const struct range_row *row,
-                     const double *v, const struct grid *grid)
+                     const double *v, size_t steps, const char **told)
 {
+    const char *name = labels_get_or_empty(&row->labels, LABEL_METRIC);
     size_t i = 0;
 
-    while (i < grid->n && is_absent(v[i]))
+    if (*told && str_eq(*told, name))
+        return;
+    while (i < steps && is_absent(v[i]))
         i++;
-    if (i < grid->n)
-        note_counter(ev, node->call.args[0]->pos, labels_get_or_empty(&row->labels, LABEL_METRIC));
+    if (i == steps)
+        return;
+    *told = name;
+    note_counter(ev, node->call.args[0]->pos, name);
 }
 
 static void note_quantiles(struct eval *ev, const struct node *node, const struct range_call *call)
@@ -595,34 +616,50 @@ static const struct node *range_arg(const struct node *node)
     return node->call.args[i];
 }
 
+static bool is_rate(double (*range)(const struct window *w))
+{
+    return range == range_rate || range == range_increase;
+}
+
+/* Room for what functions work out per window or row. */
+static bool prepare_rows(struct eval *ev, struct range_call *call, struct value *out)
+{
+    const struct ranges *ranges = &call->ranges;
+    size_t longest = 0;
+
+    for (size_t r = 0; r < ranges->n; r++)
+        longest = longest > ranges->rows[r].n ? longest : ranges->rows[r].n;
+    call->scratch = eval_array(ev, longest, sizeof(*call->scratch));
+    out->rows = eval_array(ev, ranges->n, sizeof(*out->rows));
+    if (!call->scratch || !out->rows)
+        return false;
+    /* Worth its pass over the row when windows overlap. */
+    if (call->grid->n == 1 || !is_rate(call->range))
+        return true;
+    call->hops = eval_array(ev, longest, sizeof(*call->hops));
+    return call->hops != NULL;
+}
+
 static bool call_range(struct eval *ev, const struct node *node, const struct grid *grid,
                        double (*range)(const struct window *w), struct value *out)
 {
     struct range_call call = {.grid = grid, .range = range};
-    const struct ranges *ranges = &call.ranges;
-    size_t longest = 0;
+    const char *told = NULL;
 
     *out = (struct value){.type = PROMQL_VECTOR};
     if (!eval_args(ev, node, grid, &call.scalars) ||
-        !eval_ranges(ev, range_arg(node), grid, &call.ranges))
+        !eval_ranges(ev, range_arg(node), grid, &call.ranges) || !prepare_rows(ev, &call, out))
         return false;
-    for (size_t r = 0; r < ranges->n; r++)
-        longest = longest > ranges->rows[r].n ? longest : ranges->rows[r].n;
-    call.scratch = eval_array(ev, longest, sizeof(*call.scratch));
-    out->rows = eval_array(ev, ranges->n, sizeof(*out->rows));
-    if (!call.scratch || !out->rows)
-        return false;
-    for (size_t r = 0; r < ranges->n; r++) {
-        const struct range_row *from = &ranges->rows[r];
+    for (size_t r = 0; r < call.ranges.n; r++) {
+        const struct range_row *from = &call.ranges.rows[r];
         struct row *row = &out->rows[out->n++];
 
         *row = (struct row){.labels = from->labels, .v = eval_row(ev, grid)};
         row->drop_name = from->drop_name || node->call.fn->drops_name;
-        if (!row->v || eval_cancelled(ev))
+        if (!row->v || !run_windows(ev, &call, from, row->v))
             return false;
-        run_windows(&call, from, row->v);
-        if (range == range_rate || range == range_increase)
-            note_row(ev, node, from, row->v, grid);
+        if (is_rate(range))
+            note_row(ev, node, from, row->v, grid->n, &told);
     }
     if (range == range_quantile)
         note_quantiles(ev, node, &call);

@@ -479,11 +479,12 @@ bool eval_aggregate(struct eval *ev, const struct node *node, const struct grid 
 
 struct window {
     const struct point *points;
-    size_t n;           /* at least 1 */
-    int64_t start, end; /* edges */
-    int64_t t;          /* evaluation time */
-    const double *args; /* the scalar arguments, in order */
-    double *scratch;    /* room for n values */
+    size_t n;             /* at least 1 */
+    int64_t start, end;   /* edges */
+    int64_t t;            /* evaluation time */
+    const double *args;   /* the scalar arguments, in order */
+    double *scratch;      /* room for n values */
+    const uint32_t *hops; /* by point: how far to the next reset, itself included; may be NULL */
 };
 
 struct utc_time;
@@ -511,6 +512,7 @@ bool eval_call(struct eval *ev, const struct node *node, const struct grid *grid
                struct value *out);
 
 /* range_functions.c */
+void range_hops(const struct point *points, size_t n, uint32_t *hops);
 double range_rate(const struct window *w);
 double range_increase(const struct window *w);
 double range_delta(const struct window *w);

@@ -9,14 +9,41 @@
 
 /* ---- counters ---- */
 
+/*
+ * Resets are rare and windows overlap: with the hops a window is as much work as it has resets,
+ * and its sum is made in the same order as without.
+ */
+void range_hops(const struct point *points, size_t n, uint32_t *hops)
+{
+    uint32_t hop = (uint32_t)n;
+
+    for (size_t i = n; i > 0; i--) {
+        bool is_reset = i > 1 && points[i - 1].v < points[i - 2].v;
+
+        hop = is_reset ? 0 : hop + (hop < n);
+        hops[i - 1] = hop;
+    }
+}
+
+/* Index of the first reset from i on, or something behind the window. */
+static size_t next_reset(const struct window *w, size_t i)
+{
+    if (w->hops)
+        return i < w->n ? i + w->hops[i] : i;
+    while (i < w->n && !(w->points[i].v < w->points[i - 1].v))
+        i++;
+    return i;
+}
+
 /* The difference over the window, with what was lost at each reset put back. */
 static double counted_difference(const struct window *w, bool is_counter)
 {
     double difference = w->points[w->n - 1].v - w->points[0].v;
 
-    for (size_t i = 1; is_counter && i < w->n; i++)
-        if (w->points[i].v < w->points[i - 1].v)
-            difference += w->points[i - 1].v;
+    if (!is_counter)
+        return difference;
+    for (size_t i = next_reset(w, 1); i < w->n; i = next_reset(w, i + 1))
+        difference += w->points[i - 1].v;
     return difference;
 }
 

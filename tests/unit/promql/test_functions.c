@@ -321,6 +321,80 @@ static void test_table(void **state)
     assert_null(function_find(""));
 }
 
+/* ---- a range query is its instant queries ---- */
+
+static const char wild[] =
+    "c_total{i=\"1\"} 1 5 9 2 4 4 0 _ 7 7 8 1 0 3 stale 2 9 _x4 1+3x9 0+2x9\n"
+    "c_total{i=\"2\"} 9 8 7 6 5 4 3 2 1 0 1 2 3 NaN 5 Inf 7x3 0+1x20\n"
+    "c_total{i=\"3\"} 0+1x40\n";
+
+static const char *const windows[] = {"rate(c_total[75s])",
+                                      "increase(c_total[2m])",
+                                      "delta(c_total[1m])",
+                                      "resets(c_total[1m])",
+                                      "changes(c_total[1m])",
+                                      "avg_over_time(c_total[50s])",
+                                      "stddev_over_time(c_total[1m])",
+                                      "quantile_over_time(0.3, c_total[1m])",
+                                      "rate(c_total[1m] offset 20s)",
+                                      "rate(c_total[5m:10s])",
+                                      "deriv(c_total[1m])",
+                                      "rate(c_total[1m] @ 200)"};
+
+static void add_step(struct mem_reader *mr, const char *expr, int64_t t, struct buf *out)
+{
+    struct check_query q = {
+        .expr = expr, .start = t, .end = t, .step = 1, .limits = PROMQL_LIMITS_RULES};
+
+    (void)check_run(mr, &q, out);
+}
+
+/* The points of each step's own query must be among those of the whole range. */
+static void check_windows(struct mem_reader *mr, const char *expr)
+{
+    struct check_query q = {.expr = expr,
+                            .start = 0,
+                            .end = SECONDS(450),
+                            .step = SECONDS(7),
+                            .limits = PROMQL_LIMITS_RULES};
+    struct buf whole, step;
+    size_t points = 0, found = 0;
+
+    buf_init(&whole, CHECK_TEXT_MAX);
+    buf_init(&step, CHECK_TEXT_MAX);
+    (void)check_run(mr, &q, &whole);
+    for (const char *c = whole.data; *c; c++)
+        points += *c == '@';
+    for (int64_t t = q.start; t <= q.end; t += q.step) {
+        char *line, *rest;
+
+        buf_clear(&step);
+        add_step(mr, expr, t, &step);
+        rest = step.data;
+        while ((line = strsep(&rest, "\n")) && *line) {
+            if (!strstr(whole.data, strchr(line, '}') + 1))
+                fail_msg("%s: %s is not in %s", expr, line, whole.data);
+            found++;
+        }
+    }
+    assert_true(points > 0);
+    assert_int_equal(points, found);
+    buf_deinit(&whole);
+    buf_deinit(&step);
+}
+
+static void test_windows(void **state)
+{
+    struct mem_reader mr;
+
+    (void)state;
+    mem_reader_init(&mr);
+    mem_reader_load(&mr, 10000, wild);
+    for (size_t i = 0; i < ARRAY_LEN(windows); i++)
+        check_windows(&mr, windows[i]);
+    mem_reader_deinit(&mr);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -330,6 +404,7 @@ int main(void)
         cmocka_unit_test(test_histogram_functions),
         cmocka_unit_test(test_rule),
         cmocka_unit_test(test_table),
+        cmocka_unit_test(test_windows),
     };
 
     return cmocka_run_group_tests_name("functions", tests, NULL, NULL);
