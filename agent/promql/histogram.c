@@ -96,7 +96,10 @@ static double interpolate(const struct bucket *buckets, size_t n, double q)
     return start + (buckets[b].bound - start) * (rank / count);
 }
 
-/* Sorted and merged; 0 if they are no histogram with observations. */
+/*
+ * Sorted and merged; 0 if they are no histogram with observations. Fractions take the counts as
+ * they are, as in Prometheus: fixes is NULL then.
+ */
 static size_t prepare_buckets(struct bucket *buckets, size_t n, struct fixes *fixes)
 {
     double total;
@@ -105,7 +108,8 @@ static size_t prepare_buckets(struct bucket *buckets, size_t n, struct fixes *fi
     if (!(isinf(buckets[n - 1].bound) && buckets[n - 1].bound > 0))
         return 0;
     n = merge_equal_bounds(buckets, n);
-    make_monotonic(buckets, n, fixes);
+    if (fixes)
+        make_monotonic(buckets, n, fixes);
     total = buckets[n - 1].count;
     return total == 0 || isnan(total) ? 0 : n;
 }
@@ -150,7 +154,8 @@ static double bucket_fraction(const double *args, struct bucket *buckets, size_t
 {
     double lower, upper;
 
-    n = prepare_buckets(buckets, n, fixes);
+    (void)fixes;
+    n = prepare_buckets(buckets, n, NULL);
     if (n == 0 || isnan(args[0]) || isnan(args[1]))
         return NAN;
     if (args[0] >= args[1])

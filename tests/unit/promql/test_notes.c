@@ -125,6 +125,7 @@ static const struct {
      "https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile) for "
      "metric name \"h_bucket\", from buckets 2 to 2, with a max diff of 2, over 1 samples from "
      "1970-01-01T00:01:40Z to 1970-01-01T00:01:40Z (1:25)\n"},
+    {"histogram_fraction(0, 1, h_bucket @ 20)", 0, ""},
     {"sort(m)", 0, ""},
     {"sort_desc(m)", 10,
      "PromQL warning: sort is ineffective for range queries since results are always ordered by "
