@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/file.h>
@@ -31,6 +32,7 @@
 #define SELF_MS             5000
 #define UPKEEP_MS           60000
 #define PERSIST_MS          10000
+#define LARGE_BLOCK         (128 * 1024) /* from here on the kernel gives memory and gets it back */
 
 /* ---- samples ---- */
 
@@ -640,6 +642,9 @@ int app_run(const struct cli_args *args)
     struct diag diag;
     struct err err = {0};
     log_init(args->verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
+    /* Fixed: else glibc raises it with each large block that is freed, and then keeps what a query
+     * has used. */
+    mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK);
     diag_init(&diag);
     app.config_path = args->config;
     app.config = config_load(args->config, &diag);

@@ -6,8 +6,14 @@
  */
 #include "query_pool.h"
 
+#include <sys/resource.h>
+#include <unistd.h>
+
 #include "pgvigil/base/mem.h"
 #include "pgvigil/base/workers.h"
+
+/* Four threads may take all cores of a small host; gate, rules and page go before them. */
+#define QUERY_NICE 10
 
 struct query_pool {
     struct workers *workers;
@@ -29,6 +35,7 @@ struct query_ticket {
 static void work(void *arg)
 {
     struct query_ticket *t = arg;
+    setpriority(PRIO_PROCESS, (id_t)gettid(), QUERY_NICE); /* Linux: of this thread only */
     struct query_reader *reader = query_source_take(t->source, query_cancelled, t->query);
     query_run(t->query, query_reader(reader), query_reader_warning(reader));
     query_source_give_back(t->source, &reader);
