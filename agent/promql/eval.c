@@ -91,11 +91,11 @@ static bool merge_row(double *into, const double *from, const struct grid *grid)
 }
 
 bool covers_init(struct covers *covers, struct eval *ev, const struct grid *grid,
-                 const struct value *rows)
+                 const struct value *rows, size_t keys)
 {
     *covers = (struct covers){.ev = ev, .grid = grid, .rows = rows};
-    covers->v = eval_array(ev, rows->n, sizeof(*covers->v));
-    covers->is_copy = eval_array(ev, rows->n, sizeof(*covers->is_copy));
+    covers->v = eval_array(ev, keys, sizeof(*covers->v));
+    covers->is_copy = eval_array(ev, keys, sizeof(*covers->is_copy));
     return covers->v && covers->is_copy;
 }
 
@@ -138,7 +138,8 @@ bool eval_check_unique(struct eval *ev, const struct value *value, const struct 
     struct covers covers;
     bool overlaps = false;
 
-    if (!key_index_init(ev, &index, &whole, value->n) || !covers_init(&covers, ev, grid, value))
+    if (!key_index_init(ev, &index, &whole, value->n) ||
+        !covers_init(&covers, ev, grid, value, value->n))
         return false;
     for (size_t r = 0; r < value->n; r++) {
         size_t key = key_index_add(&index, &value->rows[r].labels);

@@ -24,7 +24,7 @@ static bool cover_side(struct eval *ev, const struct node *node, const struct gr
     const struct key_spec spec = spec_of(node);
     bool overlaps = false;
 
-    if (!key_index_init(ev, index, &spec, side->n) || !covers_init(covers, ev, grid, side))
+    if (!key_index_init(ev, index, &spec, side->n) || !covers_init(covers, ev, grid, side, side->n))
         return false;
     for (size_t r = 0; r < side->n; r++) {
         size_t key = key_index_add(index, &side->rows[r].labels);
@@ -157,8 +157,8 @@ static bool index_one(struct join *j)
     j->last = eval_array(j->ev, n, sizeof(*j->last));
     j->next = eval_array(j->ev, n, sizeof(*j->next));
     if (!any || !j->first || !j->last || !j->next || !key_index_init(j->ev, &j->index, &spec, n) ||
-        !covers_init(&j->one_covers, j->ev, j->grid, j->one) ||
-        !covers_init(&j->many_covers, j->ev, j->grid, j->many))
+        !covers_init(&j->one_covers, j->ev, j->grid, j->one, n) ||
+        !covers_init(&j->many_covers, j->ev, j->grid, j->many, n))
         return false;
     for (size_t r = 0; r < n; r++) {
         bool overlaps = false;

@@ -426,8 +426,9 @@ struct covers {
     bool *is_copy;
 };
 
+/* keys: how many the index has that they are counted by; it may be that of other rows. */
 bool covers_init(struct covers *covers, struct eval *ev, const struct grid *grid,
-                 const struct value *rows);
+                 const struct value *rows, size_t keys);
 /*
  * Adds row r; overlaps is set if a row of the key has a value at the same step already, looking
  * only where `where` has one (NULL = everywhere).
@@ -553,7 +554,20 @@ struct running {
     bool by_mean; /* the sum has overflowed: average of averages from then on */
 };
 
-void kahan_add(double v, double *sum, double *carry);
+/* Inline: it is called for each point of each window. */
+static inline void kahan_add(double v, double *sum, double *carry)
+{
+    double t = *sum + v;
+
+    if (isinf(t))
+        *carry = 0;
+    else if (fabs(*sum) >= fabs(v))
+        *carry += (*sum - t) + v;
+    else
+        *carry += (v - t) + *sum;
+    *sum = t;
+}
+
 void running_sum(struct running *r, double v);
 void running_avg(struct running *r, double v);
 void running_variance(struct running *r, double v);

@@ -255,6 +255,27 @@ static void test_names_merge(void **state)
     mem_reader_deinit(&mr);
 }
 
+/* Few rows that meet many: what is kept by key has room for the keys of the larger side. */
+static void test_few_meet_many(void **state)
+{
+    struct mem_reader mr;
+    struct check_query q = {.expr = "sum(few + on (i) all)", .limits = PROMQL_LIMITS_RULES};
+    char line[64];
+
+    (void)state;
+    mem_reader_init(&mr);
+    for (int i = 0; i < 200; i++) {
+        snprintf(line, sizeof(line), "all{i=\"%d\"} 1\n", i);
+        mem_reader_load(&mr, 60000, line);
+    }
+    for (int i = 180; i < 200; i++) {
+        snprintf(line, sizeof(line), "few{i=\"%d\"} 10\n", i);
+        mem_reader_load(&mr, 60000, line);
+    }
+    check_query(&mr, &q, "{} 220\n");
+    mem_reader_deinit(&mr);
+}
+
 /* However many steps, each selector asks the reader once. */
 static void test_selects_once(void **state)
 {
@@ -378,7 +399,7 @@ int main(void)
         cmocka_unit_test(test_aggregation),    cmocka_unit_test(test_ranges),
         cmocka_unit_test(test_names_merge),    cmocka_unit_test(test_selects_once),
         cmocka_unit_test(test_limits),         cmocka_unit_test(test_long_chain),
-        cmocka_unit_test(test_lookback_limit),
+        cmocka_unit_test(test_lookback_limit), cmocka_unit_test(test_few_meet_many),
     };
 
     return cmocka_run_group_tests_name("eval", tests, NULL, NULL);
