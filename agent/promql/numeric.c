@@ -8,19 +8,6 @@
  */
 #include "promql_private.h"
 
-void kahan_add(double v, double *sum, double *carry)
-{
-    double t = *sum + v;
-
-    if (isinf(t))
-        *carry = 0;
-    else if (fabs(*sum) >= fabs(v))
-        *carry += (*sum - t) + v;
-    else
-        *carry += (v - t) + *sum;
-    *sum = t;
-}
-
 void running_sum(struct running *r, double v)
 {
     r->n++;
