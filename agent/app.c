@@ -298,6 +298,7 @@ static void self_turn(void *arg)
 {
     struct app *app = arg;
     app_self_metrics(app);
+    rule_board_put(app->rule_board, rules_report(app->rules));
 }
 
 /* ---- reload ---- */
@@ -341,6 +342,7 @@ static bool apply_config(struct app *app, struct config *fresh, struct rule_set 
     config_unref(&app->config);
     app->config = config_ref(fresh);
     rules_load(app->rules, set, now);
+    rule_board_put(app->rule_board, rules_report(app->rules));
     flush_alerts(app, now);
     return true;
 }
@@ -458,6 +460,7 @@ static void make_model(struct app *app)
     app->head = head_create(HEAD_KEEP_MS, HEAD_BYTES_MAX);
     app->snapshots = snapshots_create();
     app->alerts = alert_board_create();
+    app->rule_board = rule_board_create();
     app->board = board_create();
     app->self = batch_builder_create(app->series);
     size_t slots = app->config->node_count * REPORTS_PER_NODE;
@@ -513,6 +516,7 @@ static void start_rules(struct app *app, struct rule_set **set, const struct ale
     *set = NULL;
     rules_restore(app->rules, image->alerts, image->alert_count, loop_now(app->loop));
     alert_board_put(app->alerts, rules_list(app->rules, loop_now(app->loop).wall));
+    rule_board_put(app->rule_board, rules_report(app->rules));
     flush_alerts(app, loop_now(app->loop));
 }
 
@@ -527,6 +531,7 @@ static bool start_serve(struct app *app, struct err *err)
                                                    .board = app->board,
                                                    .snapshots = app->snapshots,
                                                    .alerts = app->alerts,
+                                                   .rules = app->rule_board,
                                                    .head = app->head,
                                                    .history_path = history_path,
                                                    .version = PGVIGIL_VERSION,
@@ -604,6 +609,7 @@ static void stop(struct app *app)
     batch_builder_destroy(&app->self);
     snapshots_destroy(&app->snapshots);
     alert_board_destroy(&app->alerts);
+    rule_board_destroy(&app->rule_board);
     board_destroy(&app->board);
     ring_destroy(&app->reports);
     loop_wake_destroy(&app->reports_wake);

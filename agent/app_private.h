@@ -33,6 +33,7 @@ struct app {
     struct head *head;
     struct snapshots *snapshots;
     struct alert_board *alerts;
+    struct rule_board *rule_board;
     struct board *board;
     struct batch_builder *self;
 

@@ -24,6 +24,8 @@ struct rule_run {
     bool had_samples; /* the last batch was not empty: an empty one must follow */
     bool is_matched;  /* during a reload: its alerts have moved */
     char error[200];  /* of the last run, "" = ok */
+    wall_ms run_at;   /* of the last run; WALL_UNSET = none */
+    int64_t run_ns;   /* it took */
 };
 
 struct group_run {
@@ -31,6 +33,8 @@ struct group_run {
     struct rule_run *runs;
     int64_t interval_ms;
     mono_ms next; /* MONO_UNSET: with the first tick */
+    wall_ms run_at;
+    int64_t run_ns;
 };
 
 struct rules {
@@ -97,9 +101,11 @@ static void init_group(struct rules *r, size_t index)
     run->group = group;
     run->interval_ms = group->interval_ms > 0 ? group->interval_ms : r->opts.evaluation_interval_ms;
     run->next = MONO_UNSET;
+    run->run_at = WALL_UNSET;
     run->runs = mem_alloc_array(group->count, sizeof(*run->runs));
     for (size_t i = 0; i < group->count; i++) {
         run->runs[i].rule = &group->rules[i];
+        run->runs[i].run_at = WALL_UNSET;
         snprintf(run->runs[i].source, BATCH_SOURCE_MAX, "rules/%08x.%.60s.%zu", file, group->name,
                  i);
         life_init(&run->runs[i].life, &r->opts, &group->rules[i], group->name);
@@ -407,6 +413,7 @@ static void run_rule(struct rules *r, const struct group_run *group, struct rule
     static const struct promql_limits limits = PROMQL_LIMITS_RULES;
     struct promql_value value;
     struct err err = {0};
+    uint64_t begin = clock_stage_ns();
     arena_reset(r->arena);
     bool ok =
         promql_instant(run->rule->expr, r->opts.reader, now.wall.ms - group->group->query_offset_ms,
@@ -420,6 +427,17 @@ static void run_rule(struct rules *r, const struct group_run *group, struct rule
     else if (ok)
         run_record(r, run, &value, now);
     note_result(r, run, ok, &err);
+    run->run_at = now.wall;
+    run->run_ns = (int64_t)(clock_stage_ns() - begin);
+}
+
+static void run_group(struct rules *r, struct group_run *group, struct now now)
+{
+    uint64_t begin = clock_stage_ns();
+    for (size_t i = 0; i < group->group->count; i++)
+        run_rule(r, group, &group->runs[i], now);
+    group->run_at = now.wall;
+    group->run_ns = (int64_t)(clock_stage_ns() - begin);
 }
 
 void rules_tick(struct rules *r, struct now now)
@@ -436,8 +454,7 @@ void rules_tick(struct rules *r, struct now now)
         int64_t late = i64_max(0, -early) / group->interval_ms;
         r->stats.missed_total += (uint64_t)late;
         group->next = mono_add(group->next, (late + 1) * group->interval_ms);
-        for (size_t i = 0; i < group->group->count; i++)
-            run_rule(r, group, &group->runs[i], now);
+        run_group(r, group, now);
         ran = true;
     }
     if (ran)
@@ -461,6 +478,50 @@ struct alert_list *rules_list(const struct rules *r, wall_ms now)
         }
     }
     return list;
+}
+
+static struct labels labels_of(struct arena *arena, const struct label *v, size_t n)
+{
+    return labels_copy(arena, &(struct labels){n, v});
+}
+
+static void show_rule(struct arena *arena, const struct rule_run *run, struct rule_shown *out)
+{
+    const struct rule *rule = run->rule;
+    *out = (struct rule_shown){
+        .is_alert = rule->is_alert,
+        .name = arena_strdup(arena, rule->name),
+        .expr = arena_strdup(arena, rule->expr_text),
+        .labels = labels_of(arena, rule->labels, rule->label_count),
+        .annotations = labels_of(arena, rule->annotations, rule->annotation_count),
+        .for_ms = rule->for_ms,
+        .keep_firing_ms = rule->keep_firing_ms,
+        .error = arena_strdup(arena, run->error),
+        .run_ns = run->run_ns,
+        .run_at = run->run_at,
+    };
+}
+
+struct rule_report *rules_report(const struct rules *r)
+{
+    struct rule_report *report = rule_report_create(r->count);
+    for (size_t g = 0; g < r->count; g++) {
+        const struct group_run *from = &r->groups[g];
+        struct rule_group_shown *to = &report->groups[g];
+        *to = (struct rule_group_shown){
+            .name = arena_strdup(report->arena, from->group->name),
+            .file = arena_strdup(report->arena, from->group->file),
+            .interval_ms = from->interval_ms,
+            .limit = from->group->limit,
+            .run_ns = from->run_ns,
+            .run_at = from->run_at,
+            .n = from->group->count,
+        };
+        to->rules = arena_alloc_array(report->arena, to->n, sizeof(*to->rules));
+        for (size_t i = 0; i < to->n; i++)
+            show_rule(report->arena, &from->runs[i], &to->rules[i]);
+    }
+    return report;
 }
 
 const struct rule_set *rules_set(const struct rules *r)

@@ -35,6 +35,19 @@ static void add_exponent(struct buf *out, double v)
     buf_add_str(out, text);
 }
 
+void api_add_alert(struct buf *out, const struct alert *a)
+{
+    buf_add_str(out, "{\"labels\":");
+    labels_print_json(&a->labels, out);
+    buf_add_str(out, ",\"annotations\":");
+    labels_print_json(&a->annotations, out);
+    buf_printf(out, ",\"state\":\"%s\",\"activeAt\":", alert_state_name(a->state));
+    add_time(out, a->active_at);
+    buf_add_str(out, ",\"value\":\"");
+    add_exponent(out, a->value);
+    buf_printf(out, "\"%s}", a->held ? ",\"held\":true" : "");
+}
+
 void api_alerts(const struct request *req, struct reply *reply)
 {
     struct buf *out = &reply->body;
@@ -45,16 +58,9 @@ void api_alerts(const struct request *req, struct reply *reply)
         const struct alert *a = list->alerts[i];
         if (a->state != ALERT_PENDING && a->state != ALERT_FIRING)
             continue;
-        buf_add_str(out, first ? "{\"labels\":" : ",{\"labels\":");
+        buf_add_str(out, first ? "" : ",");
         first = false;
-        labels_print_json(&a->labels, out);
-        buf_add_str(out, ",\"annotations\":");
-        labels_print_json(&a->annotations, out);
-        buf_printf(out, ",\"state\":\"%s\",\"activeAt\":", alert_state_name(a->state));
-        add_time(out, a->active_at);
-        buf_add_str(out, ",\"value\":\"");
-        add_exponent(out, a->value);
-        buf_printf(out, "\"%s}", a->held ? ",\"held\":true" : "");
+        api_add_alert(out, a);
     }
     buf_add_str(out, "]}}");
     alert_list_unref(list);

@@ -106,6 +106,7 @@ static const struct api_endpoint endpoints[] = {
     {"/api/v1/series", true, NULL, QUERY_SERIES},
     {"/api/v1/labels", true, NULL, QUERY_LABELS},
     {"/api/v1/alerts", false, api_alerts, QUERY_INSTANT},
+    {"/api/v1/rules", false, api_rules, QUERY_INSTANT},
     {"/api/v1/metadata", false, metadata, QUERY_INSTANT},
     {"/api/v1/status/buildinfo", false, build_info, QUERY_INSTANT},
     {"/api/v1/query_exemplars", true, exemplars, QUERY_INSTANT},

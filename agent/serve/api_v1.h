@@ -16,6 +16,9 @@ struct api_endpoint {
     enum query_kind kind;
 };
 
+/* api_rules.c; req->connection is the struct params. */
+void api_rules(const struct request *req, struct reply *reply);
+
 /* NULL if there is none. *label: NAME of label/NAME/values (mem_free), else NULL. */
 const struct api_endpoint *api_find(const char *path, char **label);
 

@@ -122,6 +122,7 @@ static struct serve_sources sources(struct serve *s)
                                   .board = s->opts.board,
                                   .snapshots = s->opts.snapshots,
                                   .alerts = s->opts.alerts,
+                                  .rules = s->opts.rules,
                                   .version = s->opts.version,
                                   .ready = atomic_load(&s->ready),
                                   .now = loop_now(s->loop)};

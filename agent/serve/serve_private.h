@@ -12,6 +12,7 @@ struct serve_sources {
     struct board *board;
     struct snapshots *snapshots;
     struct alert_board *alerts;
+    struct rule_board *rules;
     const char *version;
     bool ready;
     struct now now;
@@ -39,6 +40,8 @@ void route(const struct request *req, struct reply *reply);
 
 void page_overview(const struct request *req, struct reply *reply);
 void page_style(const struct request *req, struct reply *reply);
+/* One object of /api/v1/alerts. */
+void api_add_alert(struct buf *out, const struct alert *a);
 void api_alerts(const struct request *req, struct reply *reply);
 void api_nodes(const struct request *req, struct reply *reply);
 void api_gate(const struct request *req, struct reply *reply);

@@ -95,6 +95,17 @@ def test_point_4_grafana(api):
     metadata = api.data("metadata", {"limit": 40000})
     assert metadata["db_up"] == [{"type": "gauge", "help": metadata["db_up"][0]["help"], "unit": ""}]
     assert metadata["db_up"][0]["help"]
+    groups = wait_until(
+        lambda: [g for g in api.data("rules")["groups"] if g["rules"][0]["health"] == "ok"],
+        15,
+        "rules that have run",
+    )
+    assert [g["name"] for g in groups] == ["test"] and groups[0]["interval"] == 1
+    alert, record = groups[0]["rules"]
+    assert (alert["name"], alert["type"], alert["state"]) == ("TestUp", "alerting", "firing")
+    assert [a["labels"]["severity"] for a in alert["alerts"]] == ["info"]
+    assert (record["name"], record["query"], record["type"]) == ("test:ups", "sum(db_up)", "recording")
+    assert api.data("rules", {"type": "record"})["groups"][0]["rules"][0]["name"] == "test:ups"
     exemplars = {"query": "test", "start": now * 1000 - 3600000, "end": now * 1000}
     assert api.data("query_exemplars", exemplars, post=True) == []
     assert [a["labels"]["alertname"] for a in api.data("alerts")["alerts"]] == ["TestUp"]
@@ -208,14 +219,14 @@ def test_history_before_the_start_is_seen(api):
 
 
 def slowest_of(call, seconds):
-    slowest, count, end = 0.0, 0, time.monotonic() + seconds
+    """(slowest, median) of calls for so long."""
+    took, end = [], time.monotonic() + seconds
     while time.monotonic() < end:
         begin = time.monotonic()
         call()
-        slowest = max(slowest, time.monotonic() - begin)
-        count += 1
+        took.append(time.monotonic() - begin)
         time.sleep(0.01)
-    return slowest, count
+    return max(took), sorted(took)[len(took) // 2]
 
 
 def test_queries_never_delay_the_fast_paths(api):
@@ -240,16 +251,17 @@ def test_queries_never_delay_the_fast_paths(api):
     for thread in threads:
         thread.start()
     try:
-        page, pages = slowest_of(lambda: api.agent.get("/metrics"), 3)
-        gate, gates = slowest_of(lambda: api.agent.get("/primary"), 2)
+        page, page_median = slowest_of(lambda: api.agent.get("/metrics"), 3)
+        gate, gate_median = slowest_of(lambda: api.agent.get("/primary"), 2)
     finally:
         stop.set()
     for thread in threads:
         thread.join(30)
         assert not thread.is_alive()
     assert statuses and set(statuses) <= {200, 422, 503}, statuses
-    assert pages > 50 and gates > 50
-    assert page < 0.25 and gate < 0.25, (page, gate)
+    # The medians tell of waiting in the agent; the slowest also of this process and its threads.
+    assert page_median < 0.03 and gate_median < 0.03, (page_median, gate_median)
+    assert page < 0.5 and gate < 0.5, (page, gate)
     assert api.value("1+1") == "2"
 
 

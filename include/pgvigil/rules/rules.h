@@ -14,6 +14,7 @@
 #include "pgvigil/model/alert.h"
 #include "pgvigil/model/batch.h"
 #include "pgvigil/model/reader.h"
+#include "pgvigil/model/rule_report.h"
 #include "pgvigil/rules/rule_file.h"
 
 #define RULES_RESOLVED_KEEP_MS (15 * 60 * 1000)
@@ -51,6 +52,8 @@ void rules_restore(struct rules *rules, struct alert *const *alerts, size_t n, s
 void rules_tick(struct rules *rules, struct now now);
 /* All alerts (pending, firing, lately resolved): deep copies for the board. */
 struct alert_list *rules_list(const struct rules *rules, wall_ms now);
+/* Definitions and last runs of all rules, for the board. */
+struct rule_report *rules_report(const struct rules *rules);
 const struct rule_set *rules_set(const struct rules *rules);
 
 struct rules_stats {

@@ -14,6 +14,7 @@
 #include "pgvigil/model/alert.h"
 #include "pgvigil/model/batch.h"
 #include "pgvigil/model/config.h"
+#include "pgvigil/model/rule_report.h"
 #include "pgvigil/store/head.h"
 
 #define SERVE_CONNECTIONS_MAX    512
@@ -28,6 +29,7 @@ struct serve_opts {
     struct board *board;
     struct snapshots *snapshots;
     struct alert_board *alerts;
+    struct rule_board *rules;
     struct head *head;        /* what the API reads; outlives serve. May be NULL */
     const char *history_path; /* and what is older; may be NULL */
     const char *version;

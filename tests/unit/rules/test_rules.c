@@ -416,6 +416,30 @@ static void jitter_costs_no_evaluation(void **state)
     teardown(&b);
 }
 
+/* The report is a copy: it outlives the rules, and tells runs only once there was one. */
+static void reports_rules_and_their_last_run(void **state)
+{
+    struct bench b;
+    (void)state;
+    setup(&b, RULE(""));
+    struct rule_report *before = rules_report(b.rules);
+    rules_tick(b.rules, b.now);
+    struct rule_report *after = rules_report(b.rules);
+    struct now ran = b.now;
+    teardown(&b);
+    assert_int_equal(before->n, 1);
+    assert_int_equal(before->groups[0].n, 1);
+    assert_string_equal(before->groups[0].rules[0].name, "A");
+    assert_true(before->groups[0].rules[0].is_alert);
+    assert_false(wall_is_set(before->groups[0].rules[0].run_at));
+    assert_false(wall_is_set(before->groups[0].run_at));
+    assert_int_equal(after->groups[0].rules[0].run_at.ms, ran.wall.ms);
+    assert_int_equal(after->groups[0].run_at.ms, ran.wall.ms);
+    assert_string_equal(after->groups[0].rules[0].error, "");
+    rule_report_unref(before);
+    rule_report_unref(after);
+}
+
 #define TWO_RULES(one, two)                                            \
     "groups: [{name: g, rules: [{alert: A, expr: 'metric > " one       \
     "', labels: {severity: warning}}, {alert: A, expr: 'metric > " two \
@@ -550,6 +574,7 @@ int main(void)
         cmocka_unit_test(an_error_leaves_alerts_as_they_are),
         cmocka_unit_test(a_late_tick_is_skipped_and_counted),
         cmocka_unit_test(jitter_costs_no_evaluation),
+        cmocka_unit_test(reports_rules_and_their_last_run),
         cmocka_unit_test(a_reload_tells_rules_of_one_name_apart),
         cmocka_unit_test(a_restart_with_a_changed_expression_keeps_the_alert),
         cmocka_unit_test(series_of_removed_rules_end),

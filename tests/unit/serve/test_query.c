@@ -344,6 +344,97 @@ static void answers_at_once_what_needs_no_sample(void **state)
     }
 }
 
+/* ---- rules ---- */
+
+static struct rule_report *two_rules(void)
+{
+    static const struct label labels[] = {{"severity", "page"}};
+    struct rule_report *r = rule_report_create(1);
+    struct rule_shown *rules = arena_alloc_array(r->arena, 2, sizeof(*rules));
+    rules[0] = (struct rule_shown){.is_alert = true,
+                                   .name = "Down",
+                                   .expr = "up == 0",
+                                   .labels = {1, labels},
+                                   .for_ms = 90000,
+                                   .error = "it \"failed\"",
+                                   .run_ns = 1500000,
+                                   .run_at = {1700000000000}};
+    rules[1] = (struct rule_shown){
+        .name = "a:b", .expr = "sum(b)", .error = "", .run_at = {WALL_UNSET.ms}};
+    r->groups[0] = (struct rule_group_shown){.name = "g",
+                                             .file = "/f.yml",
+                                             .interval_ms = 15000,
+                                             .run_ns = 2000000,
+                                             .run_at = {1700000000000},
+                                             .rules = rules,
+                                             .n = 2};
+    return r;
+}
+
+#define GROUP                                                                                   \
+    "{\"name\":\"g\",\"file\":\"/f.yml\",\"interval\":15,\"limit\":0,\"evaluationTime\":0.002," \
+    "\"lastEvaluation\":\"2023-11-14T22:13:20.000Z\",\"rules\":["
+#define DOWN_BEGIN                                                                           \
+    "{\"name\":\"Down\",\"query\":\"up == 0\",\"labels\":{\"severity\":\"page\"},\"state\":" \
+    "\"firing\",\"duration\":90,\"keepFiringFor\":0,\"annotations\":{},\"alerts\":["
+#define FIRING                                                           \
+    "{\"labels\":{\"alertname\":\"Down\"},\"annotations\":{},\"state\":" \
+    "\"firing\",\"activeAt\":\"2023-11-14T22:13:20.000Z\",\"value\":\"0e+00\"}"
+#define DOWN_END                                                                          \
+    "],\"health\":\"err\",\"lastError\":\"it \\\"failed\\\"\",\"evaluationTime\":0.0015," \
+    "\"lastEvaluation\":\"2023-11-14T22:13:20.000Z\",\"type\":\"alerting\"}"
+#define RECORD                                                                     \
+    "{\"name\":\"a:b\",\"query\":\"sum(b)\",\"labels\":{},\"health\":\"unknown\"," \
+    "\"evaluationTime\":0,\"lastEvaluation\":\"0001-01-01T00:00:00Z\",\"type\":\"recording\"}"
+#define GROUPS(text) OK("{\"groups\":[" text "]}")
+
+static const struct {
+    const char *query, *body;
+} rule_answers[] = {
+    {"", GROUPS(GROUP DOWN_BEGIN FIRING DOWN_END "," RECORD "]}")},
+    {"?type=record&x=y", GROUPS(GROUP RECORD "]}")},
+    {"?type=alert&exclude_alerts=true", GROUPS(GROUP DOWN_BEGIN DOWN_END "]}")},
+    {"?rule_name[]=no&rule_name[]=a:b&rule_group[]=g&file[]=/f.yml", GROUPS(GROUP RECORD "]}")},
+    {"?rule_group[]=h", GROUPS("")},
+    {"?file[]=h", GROUPS("")},
+    {"?match[]={severity=~%22p.*%22}&exclude_alerts=1", GROUPS(GROUP DOWN_BEGIN DOWN_END "]}")},
+    {"?match[]={severity=%22x%22}", GROUPS("")},
+    {"?type=x", BAD("invalid parameter \\\"type\\\": not supported value \\\"x\\\"")},
+    {"?match[]=a[5m]",
+     BAD("invalid parameter \\\"match[]\\\": 1:1: parse error: a selector is wanted")},
+};
+
+static void shows_rules_with_their_alerts(void **state)
+{
+    static const struct label labels[] = {{"alertname", "Down"}};
+    struct alert a = {.state = ALERT_FIRING,
+                      .labels = {1, labels},
+                      .active_at = {1700000000000},
+                      .group = "g",
+                      .rule = "Down",
+                      .expr = "up == 0"};
+    struct serve_sources from = {.alerts = alert_board_create(), .rules = rule_board_create()};
+    struct alert_list *list = alert_list_create(a.active_at, 3);
+    (void)state;
+    list->alerts[0] = alert_copy(&a);
+    a.group = "other";
+    list->alerts[1] = alert_copy(&a);
+    a.group = "g";
+    a.state = ALERT_RESOLVED;
+    list->alerts[2] = alert_copy(&a);
+    alert_board_put(from.alerts, list);
+    rule_board_put(from.rules, two_rules());
+    for (size_t i = 0; i < ARRAY_LEN(rule_answers); i++) {
+        struct exchange *x = exchange_create(rule_answers[i].query, (mono_ms){0});
+        struct exchange_head head = {.method = "GET", .path = "/api/v1/rules"};
+        assert_true(exchange_start(x, &head, &from, NULL, NULL, NULL));
+        assert_string_equal(exchange_reply(x)->body.data, rule_answers[i].body);
+        exchange_destroy(&x);
+    }
+    alert_board_destroy(&from.alerts);
+    rule_board_destroy(&from.rules);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -354,6 +445,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_closed_source_leaves_the_head_alone, setup, teardown),
         cmocka_unit_test_setup_teardown(workers_answer_refuse_and_give_up, setup, teardown),
         cmocka_unit_test(answers_at_once_what_needs_no_sample),
+        cmocka_unit_test(shows_rules_with_their_alerts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
