@@ -7,7 +7,7 @@
 #include "cli_private.h"
 #include "pgvigil/base/mem.h"
 #include "pgvigil/base/str.h"
-#include "pgvigil/promql/promql.h"
+#include "pgvigil/promql/json.h"
 #include "pgvigil/store/history.h"
 
 #define ARENA_MAX       (256u * 1024 * 1024)
@@ -72,77 +72,13 @@ static int read_times(const struct cli_args *args, struct times *t)
     return EXIT_CODE_OK;
 }
 
-/* ---- printing: Prometheus' forms ---- */
-
-static void add_time(struct buf *out, int64_t ms)
-{
-    buf_printf(out, "%lld", (long long)(ms / 1000));
-    if (ms % 1000 != 0)
-        buf_printf(out, ".%03lld", (long long)llabs(ms % 1000));
-}
-
-static void add_point(struct buf *out, int64_t t, double v)
-{
-    buf_add_char(out, '[');
-    add_time(out, t);
-    buf_add_str(out, ",\"");
-    buf_add_double(out, v);
-    buf_add_str(out, "\"]");
-}
-
-static void add_json_vector(struct buf *out, const struct promql_value *v)
-{
-    for (size_t i = 0; i < v->n; i++) {
-        buf_add_str(out, i > 0 ? ",{\"metric\":" : "{\"metric\":");
-        labels_print_json(&v->vector[i].labels, out);
-        buf_add_str(out, ",\"value\":");
-        add_point(out, v->t, v->vector[i].value);
-        buf_add_char(out, '}');
-    }
-}
-
-static void add_json_matrix(struct buf *out, const struct promql_value *v)
-{
-    for (size_t i = 0; i < v->n; i++) {
-        buf_add_str(out, i > 0 ? ",{\"metric\":" : "{\"metric\":");
-        labels_print_json(&v->matrix[i].labels, out);
-        buf_add_str(out, ",\"values\":[");
-        for (size_t k = 0; k < v->matrix[i].n; k++) {
-            if (k > 0)
-                buf_add_char(out, ',');
-            add_point(out, v->matrix[i].points[k].t, v->matrix[i].points[k].v);
-        }
-        buf_add_str(out, "]}");
-    }
-}
+/* ---- printing ---- */
 
 static void add_json(struct buf *out, const struct promql_value *v)
 {
-    buf_printf(out, "{\"status\":\"success\",\"data\":{\"resultType\":\"%s\",\"result\":",
-               promql_type_name(v->type));
-    switch (v->type) {
-    case PROMQL_SCALAR:
-        add_point(out, v->t, v->scalar);
-        break;
-    case PROMQL_STRING:
-        buf_add_char(out, '[');
-        add_time(out, v->t);
-        buf_add_char(out, ',');
-        buf_add_json(out, v->string);
-        buf_add_char(out, ']');
-        break;
-    case PROMQL_VECTOR:
-        buf_add_char(out, '[');
-        add_json_vector(out, v);
-        buf_add_char(out, ']');
-        break;
-    case PROMQL_MATRIX:
-        buf_add_char(out, '[');
-        add_json_matrix(out, v);
-        buf_add_char(out, ']');
-        break;
-    }
-    buf_add_str(out, "}}\n");
+    buf_add_str(out, "{\"status\":\"success\",\"data\":");
+    promql_print_json(v, out);
+    buf_add_str(out, "}\n");
 }
 
 static void add_csv_text(struct buf *out, const char *text)

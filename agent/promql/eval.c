@@ -379,7 +379,7 @@ static bool check_range(struct eval *ev, const struct promql_expr *expr, int64_t
                        "invalid range: start %" PRId64 ", end %" PRId64 ", step %" PRId64,
                        ev->start, ev->end, step);
     }
-    if ((ev->end - ev->start) / step >= PROMQL_POINTS_MAX) {
+    if ((ev->end - ev->start) / step > PROMQL_POINTS_MAX) {
         return err_set(ev->err, ERR_LIMIT,
                        "exceeded maximum resolution of 11,000 points per timeseries. Try "
                        "decreasing the query resolution (?step=XX)");

@@ -255,7 +255,7 @@ static bool read_range(struct query *q, struct range *r)
         return refuse(q, "step",
                       "zero or negative query resolution step widths are not accepted. Try a "
                       "positive integer");
-    if ((r->end - r->start) / r->step > PROMQL_POINTS_MAX - 1) {
+    if ((r->end - r->start) / r->step > PROMQL_POINTS_MAX) {
         api_fail(&q->reply, API_BAD_DATA,
                  "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the "
                  "query resolution (?step=XX)");

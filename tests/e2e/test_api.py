@@ -153,7 +153,7 @@ BAD = [
     ("query_range", {"query": "1", "start": 1, "end": 2, "step": 0}, 400, "bad_data",
      'invalid parameter "step": zero or negative query resolution step widths are not accepted. '
      "Try a positive integer"),
-    ("query_range", {"query": "1", "start": 0, "end": 11000, "step": 1}, 400, "bad_data",
+    ("query_range", {"query": "1", "start": 0, "end": 11001, "step": 1}, 400, "bad_data",
      "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query "
      "resolution (?step=XX)"),
     ("query_range", {"query": "up[5m]", "start": 1, "end": 2, "step": 1}, 400, "bad_data",

@@ -95,7 +95,8 @@ struct promql_limits {
 bool promql_instant(const struct promql_expr *expr, struct reader *reader, int64_t t,
                     const struct promql_limits *limits, struct arena *arena,
                     struct promql_value *out, struct err *err) MUST_CHECK;
-/* Result is a matrix, sorted by labels; start <= end, step > 0, at most PROMQL_POINTS_MAX steps. */
+/* Result is a matrix, sorted by labels; start <= end, step > 0, at most PROMQL_POINTS_MAX steps
+ * behind the first, as in Prometheus. */
 bool promql_range(const struct promql_expr *expr, struct reader *reader, int64_t start, int64_t end,
                   int64_t step, const struct promql_limits *limits, struct arena *arena,
                   struct promql_value *out, struct err *err) MUST_CHECK;

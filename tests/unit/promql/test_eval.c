@@ -209,7 +209,7 @@ static const struct {
     {"count_over_time(m{a=\"y\"}[2m])", 0, 120, 60, "{a=\"y\"} 1@0 1@60 1@120\n"},
     {"m{a=\"y\"}", 360, 480, 60, "m{a=\"y\"} 30@360\n"},
     {"1", 60, 0, 60, "error: invalid range: start 60000, end 0, step 60000"},
-    {"1", 0, 11000, 1,
+    {"1", 0, 11001, 1,
      "error: exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query "
      "resolution (?step=XX)"},
     {"m[1m]", 0, 60, 60,

@@ -161,7 +161,7 @@ static const struct {
     {QUERY_RANGE, "query=1&start=1&end=2&step=-1", 400,
      BAD("invalid parameter \\\"step\\\": zero or negative query resolution step widths are not "
          "accepted. Try a positive integer")},
-    {QUERY_RANGE, "query=1&start=0&end=11000&step=1", 400,
+    {QUERY_RANGE, "query=1&start=0&end=11001&step=1", 400,
      BAD("exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query "
          "resolution (?step=XX)")},
     {QUERY_RANGE, "query=m[5m]&start=0&end=1&step=1", 400,
