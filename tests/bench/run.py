@@ -197,8 +197,7 @@ def arguments():
     return args
 
 
-def run(args):
-    table = Table()
+def run(args, table):
     say(f"{args.binary}; {os.cpu_count()} CPUs, load {procfs.load_average():.1f}")
     seconds = 60 * args.minutes + 1800
     if set(args.only) - {"fleet"}:
@@ -209,20 +208,23 @@ def run(args):
                 part_stack(cluster, args, table, peer)
     if "fleet" in args.only:
         part_fleet(args, table)
-    table.print()
 
 
 def main():
     proc.exit_on_signals()
     args = arguments()
+    table = Table()
+    code = 0
     try:
-        run(args)
+        run(args, table)
     except (AssertionError, RuntimeError, OSError) as error:
-        print(f"make bench: {error}", file=sys.stderr)
-        return 1
+        text = str(error)  # may hold a whole log: its end says why
+        print(f"make bench: {text[:200]} ... {text[-2000:]}" if len(text) > 2200 else text)
+        code = 1
     except KeyboardInterrupt:
-        return 130
-    return 0
+        code = 130
+    table.print()  # what was measured until then, too
+    return code
 
 
 if __name__ == "__main__":
