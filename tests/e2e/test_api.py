@@ -3,6 +3,7 @@
 import gzip
 import http.client
 import json
+import socket
 import threading
 import time
 import urllib.parse
@@ -285,6 +286,37 @@ def test_too_many_queries_are_refused_at_once(api):
         (200, None), (422, "execution"), (503, "timeout"), (503, "unavailable"),
     }, kinds  # fmt: skip
     assert api.value("1+1") == "2"
+
+
+def test_connections_are_kept_and_may_be_dropped(api):
+    connection = http.client.HTTPConnection("127.0.0.1", api.agent.port, timeout=10)
+    for number in range(20):
+        connection.request("POST", "/api/v1/query", f"query={number}", {"Content-Type": FORM})
+        assert json.loads(connection.getresponse().read())["data"]["result"][1] == str(number)
+        sock = connection.sock
+        connection.request("GET", "/api/v1/labels")
+        assert connection.getresponse().read() and connection.sock is sock
+    connection.close()
+
+    now = int(time.time())
+    slow = urllib.parse.urlencode(
+        {"query": "sum(rate({__name__!=''}[1h]))", "start": now - 36000, "end": now, "step": 4}
+    )
+    for _ in range(30):
+        with socket.create_connection(("127.0.0.1", api.agent.port)) as raw:
+            raw.sendall(f"GET /api/v1/query_range?{slow} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    with socket.create_connection(("127.0.0.1", api.agent.port)) as raw:
+        raw.sendall(b"POST /api/v1/query HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nquery=")
+    wait_until(lambda: api.call("query", {"query": "1"})[0] == 200, 20, "the queries have ended")
+
+
+def test_the_local_socket_has_the_api(api):
+    with socket.socket(socket.AF_UNIX) as raw:
+        raw.connect(f"{api.agent.health_dir}/../api.sock")
+        raw.sendall(b"GET /api/v1/query?query=1%2B1&time=4 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        with raw.makefile("rb") as file:
+            answer = file.read()
+    assert answer.startswith(b"HTTP/1.1 200") and answer.endswith(b'"result":[4,"2"]}}')
 
 
 def test_a_stop_does_not_wait_for_queries(api):
