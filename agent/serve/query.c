@@ -251,10 +251,11 @@ static bool read_range(struct query *q, struct range *r)
         return refuse(q, "end", "end timestamp must not be before start time");
     if (!read_duration(q, "step", &r->step))
         return false;
-    if (r->step <= 0)
+    if (r->step <= 0) {
         return refuse(q, "step",
                       "zero or negative query resolution step widths are not accepted. Try a "
                       "positive integer");
+    }
     if ((r->end - r->start) / r->step > PROMQL_POINTS_MAX) {
         api_fail(&q->reply, API_BAD_DATA,
                  "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the "
