@@ -42,3 +42,11 @@ bool matchers_match(const struct matcher *m, size_t n, matcher_regex_fn regex_ma
     }
     return true;
 }
+
+const char *matchers_metric(const struct matcher *m, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (m[i].op == MATCH_EQ && strcmp(m[i].name, LABEL_METRIC) == 0 && m[i].value[0] != '\0')
+            return m[i].value;
+    return NULL;
+}

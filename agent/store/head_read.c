@@ -16,16 +16,6 @@ struct candidates {
     size_t n;
 };
 
-static const char *wanted_name(const struct read_request *req)
-{
-    for (size_t i = 0; i < req->matcher_count; i++) {
-        const struct matcher *m = &req->matchers[i];
-        if (m->op == MATCH_EQ && strcmp(m->name, LABEL_METRIC) == 0 && m->value[0] != '\0')
-            return m->value;
-    }
-    return NULL;
-}
-
 static void take_name(const struct head *head, const char *name, struct arena *arena,
                       struct candidates *c)
 {
@@ -54,7 +44,7 @@ static struct candidates take_candidates(struct head *head, const struct read_re
                                          struct arena *arena)
 {
     struct candidates c = {0};
-    const char *name = wanted_name(req);
+    const char *name = matchers_metric(req->matchers, req->matcher_count);
 
     pthread_mutex_lock(&head->lock);
     if (name != NULL)

@@ -137,16 +137,6 @@ static bool parse_labels(const char *text, struct arena *arena, struct labels *o
 }
 
 /* ---- which series ---- */
-static const char *wanted_name(const struct read_request *req)
-{
-    for (size_t i = 0; i < req->matcher_count; i++) {
-        const struct matcher *m = &req->matchers[i];
-        if (m->op == MATCH_EQ && strcmp(m->name, LABEL_METRIC) == 0 && m->value[0] != '\0')
-            return m->value;
-    }
-    return NULL;
-}
-
 static bool fits(const struct select *s, struct err *err)
 {
     if (s->points > s->req->max_points) {
@@ -179,7 +169,7 @@ static bool want(struct select *s, int64_t row, const char *text, struct err *er
 
 static bool find_series(struct select *s, struct err *err)
 {
-    const char *name = wanted_name(s->req);
+    const char *name = matchers_metric(s->req->matchers, s->req->matcher_count);
     int which = name != NULL ? SERIES_NAMED : s->req->labels_only ? SERIES_SEEN : SERIES_ALL;
     sqlite3_stmt *stmt = s->r->stmt[which];
     bool ok = true;

@@ -55,6 +55,8 @@ struct reader {
     void *impl;
 };
 
+/* The metric name that an equality matcher asks for, or NULL: readers keep series by name. */
+const char *matchers_metric(const struct matcher *m, size_t n);
 /* Do the labels satisfy all matchers? An absent label is "". */
 bool matchers_match(const struct matcher *m, size_t n, matcher_regex_fn regex_match,
                     const struct labels *labels);

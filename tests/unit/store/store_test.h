@@ -83,6 +83,7 @@ static inline void write_sql(const char *path, const char *sql)
     char *text = NULL;
 
     assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    sqlite3_busy_timeout(db, 5000); /* the writer thread may be at work */
     if (sqlite3_exec(db, sql, NULL, NULL, &text) != SQLITE_OK)
         fail_msg("%s: %s", sql, text);
     sqlite3_close(db);
