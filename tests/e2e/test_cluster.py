@@ -34,7 +34,10 @@ def test_nothing_runs_as_root(cluster):
     pids = [node.process.pid for node in cluster.nodes.values()]
     pids += [cluster.pool.process.pid, cluster.load.process.pid]
     for pid in pids + [child for pid in pids for child in proc.descendants(pid)]:
-        assert os.stat(f"/proc/{pid}").st_uid != 0
+        try:
+            assert os.stat(f"/proc/{pid}").st_uid != 0
+        except FileNotFoundError:
+            assert pid not in pids, "a server has ended"  # autovacuum workers come and go
 
 
 def test_ports_are_below_the_ephemeral_range(cluster):
