@@ -92,27 +92,27 @@ static bool read_time(struct query *q, const char *name, int64_t *t)
     return false;
 }
 
-/* A time that must be given. */
-static bool need_time(struct query *q, const char *name, int64_t *t)
+/* A parameter that must be given and be readable by parse. */
+static bool need(struct query *q, const char *name, bool (*parse)(const char *text, int64_t *ms),
+                 const char *what, int64_t *ms)
 {
     const char *text = params_get(&q->params, name);
-    if (text != NULL && param_time(text, t))
+    if (text != NULL && parse(text, ms))
         return true;
     api_fail(&q->reply, API_BAD_DATA,
-             "invalid parameter \"%s\": cannot parse \"%.100s\" to a valid timestamp", name,
-             text != NULL ? text : "");
+             "invalid parameter \"%s\": cannot parse \"%.100s\" to a valid %s", name,
+             text != NULL ? text : "", what);
     return false;
+}
+
+static bool need_time(struct query *q, const char *name, int64_t *t)
+{
+    return need(q, name, param_time, "timestamp", t);
 }
 
 static bool read_duration(struct query *q, const char *name, int64_t *ms)
 {
-    const char *text = params_get(&q->params, name);
-    if (text != NULL && param_duration(text, ms))
-        return true;
-    api_fail(&q->reply, API_BAD_DATA,
-             "invalid parameter \"%s\": cannot parse \"%.100s\" to a valid duration", name,
-             text != NULL ? text : "");
-    return false;
+    return need(q, name, param_duration, "duration", ms);
 }
 
 /* `timeout` can only shorten what there is. */
