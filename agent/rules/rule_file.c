@@ -1,7 +1,7 @@
 /*
  * Rule files are read from the position-keeping YAML tree, not bound by reflection, so that every
  * finding has its line and column and all of them are told at once. Invariant: a rule that is in
- * the set has a parsed expression, a valid name, and templates that passed template_check; a file
+ * the set has a parsed expression, a valid name, and parsed templates; a file
  * with any finding contributes nothing, because half a rule file would alert on half the faults.
  */
 #include "pgvigil/rules/rule_file.h"
@@ -102,11 +102,12 @@ static bool pair_ok(struct reading *r, const struct yaml_node *key, const struct
         FINDING(r, value, "'%s' must be a text", key->text);
         return false;
     }
-    if (!template_check(value->text, &err)) {
+    struct template *t = template_parse(key->text, value->text, &err);
+    bool ok = t != NULL;
+    template_destroy(&t);
+    if (!ok)
         FINDING(r, value, "template of '%s': %s", key->text, err.text);
-        return false;
-    }
-    return true;
+    return ok;
 }
 
 /* Adds the pairs of the map under `key` to *pairs; what is there already is overwritten. */
@@ -155,6 +156,23 @@ static void free_pairs(struct label *pairs, size_t n)
         mem_free((void *)(uintptr_t)pairs[i].value);
     }
     mem_free(pairs);
+}
+
+/* Of pairs that were checked when they were read. */
+static struct template **parse_templates(const struct label *pairs, size_t n)
+{
+    struct err err;
+    struct template **out = mem_alloc_array(n + 1, sizeof(struct template *));
+    for (size_t i = 0; i < n; i++)
+        out[i] = template_parse(pairs[i].name, pairs[i].value, &err);
+    return out;
+}
+
+static void free_templates(struct template **templates, size_t n)
+{
+    for (size_t i = 0; templates != NULL && i < n; i++)
+        template_destroy(&templates[i]);
+    mem_free(templates);
 }
 
 static void read_expr(struct reading *r, const struct yaml_node *node, struct rule *rule)
@@ -213,6 +231,10 @@ static void read_rule(struct reading *r, const struct yaml_node *node, struct ru
     read_pairs(r, node, "annotations", &rule->annotations, &rule->annotation_count);
     if (rule->annotation_count > 1)
         qsort(rule->annotations, rule->annotation_count, sizeof(*rule->annotations), by_name);
+    if (rule->is_alert) {
+        rule->label_templates = parse_templates(rule->labels, rule->label_count);
+        rule->annotation_templates = parse_templates(rule->annotations, rule->annotation_count);
+    }
     static const char *const alert_only[] = {"for", "keep_firing_for", "annotations"};
     for (size_t i = 0; !rule->is_alert && i < ARRAY_LEN(alert_only); i++)
         if (yaml_get(node, alert_only[i]) != NULL)
@@ -326,6 +348,8 @@ static void free_rule(struct rule *rule)
     mem_free(rule->name);
     mem_free(rule->expr_text);
     promql_destroy(&rule->expr);
+    free_templates(rule->label_templates, rule->label_count);
+    free_templates(rule->annotation_templates, rule->annotation_count);
     free_pairs(rule->labels, rule->label_count);
     free_pairs(rule->annotations, rule->annotation_count);
 }

@@ -260,7 +260,7 @@ static struct labels alert_labels(struct rules *r, const struct rule *rule,
             put_pair(pairs, &n, sample->v[i].name, sample->v[i].value);
     for (size_t i = 0; i < rule->label_count; i++)
         put_pair(pairs, &n, rule->labels[i].name,
-                 template_expand(rule->labels[i].value, data, r->arena));
+                 template_expand(rule->label_templates[i], data, r->arena));
     put_pair(pairs, &n, "alertname", rule->name);
     struct labels so_far = {n, pairs};
     for (size_t i = 0; i < r->external.n; i++)
@@ -275,14 +275,18 @@ static struct labels alert_annotations(struct rules *r, const struct rule *rule,
     struct label *pairs = arena_alloc_array(r->arena, rule->annotation_count + 1, sizeof(*pairs));
     for (size_t i = 0; i < rule->annotation_count; i++)
         pairs[i] = (struct label){rule->annotations[i].name,
-                                  template_expand(rule->annotations[i].value, data, r->arena)};
+                                  template_expand(rule->annotation_templates[i], data, r->arena)};
     return (struct labels){rule->annotation_count, pairs};
 }
 
 static bool see_sample(struct rules *r, struct rule_run *run, const struct promql_sample *sample,
                        struct now now)
 {
-    struct template_data data = {&sample->labels, &r->external, sample->value};
+    struct template_data data = {.labels = &sample->labels,
+                                 .external_labels = &r->external,
+                                 .external_url = "",
+                                 .value = sample->value,
+                                 .t = now.wall.ms};
     struct alert alert = {
         .labels = alert_labels(r, run->rule, &sample->labels, &data),
         .annotations = alert_annotations(r, run->rule, &data),

@@ -10,6 +10,7 @@
 #include <math.h>
 
 #include "pgvigil/base/buf.h"
+#include "pgvigil/base/mem.h"
 #include "pgvigil/base/str.h"
 
 #define PIPE_ARGS_MAX 8
@@ -398,12 +399,18 @@ static bool walk_template(struct walk *w, struct buf *out)
     }
 }
 
-bool template_check(const char *text, struct err *err)
+struct template
 {
-    if (strlen(text) > TEMPLATE_MAX)
-        return err_set(err, ERR_LIMIT, "longer than %d bytes", TEMPLATE_MAX);
-    if (strstr(text, "{{") == NULL)
-        return true;
+    char *text;
+};
+
+struct template *template_parse(const char *name, const char *text, struct err *err)
+{
+    (void)name;
+    if (strlen(text) > TEMPLATE_MAX) {
+        err_set(err, ERR_LIMIT, "longer than %d bytes", TEMPLATE_MAX);
+        return NULL;
+    }
     struct arena *arena = arena_create(0, ARENA_NO_LIMIT);
     struct walk w = {.p = text, .arena = arena, .err = err};
     struct buf out;
@@ -411,15 +418,28 @@ bool template_check(const char *text, struct err *err)
     bool ok = walk_template(&w, &out);
     buf_deinit(&out);
     arena_destroy(&arena);
-    return ok;
+    if (!ok)
+        return NULL;
+    struct template *t = mem_alloc(sizeof(*t));
+    t->text = mem_strdup(text);
+    return t;
 }
 
-const char *template_expand(const char *text, const struct template_data *data, struct arena *arena)
+void template_destroy(struct template **t)
 {
-    if (strstr(text, "{{") == NULL)
-        return arena_strdup(arena, text);
+    if (*t == NULL)
+        return;
+    mem_free((*t)->text);
+    MEM_FREE_NULL(t);
+}
+
+const char *template_expand(const struct template *t, const struct template_data *data,
+                            struct arena *arena)
+{
+    if (strstr(t->text, "{{") == NULL)
+        return arena_strdup(arena, t->text);
     struct err err = {0};
-    struct walk w = {.p = text, .data = data, .arena = arena, .err = &err};
+    struct walk w = {.p = t->text, .data = data, .arena = arena, .err = &err};
     struct buf out;
     buf_init(&out, 4 * TEMPLATE_MAX);
     bool ok = walk_template(&w, &out);

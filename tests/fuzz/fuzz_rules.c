@@ -5,11 +5,19 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+static void take(struct template *const *templates, size_t k, const struct template_data *values,
+                 struct arena *arena)
+{
+    if (templates != NULL && template_expand(templates[k], values, arena) == NULL)
+        __builtin_trap();
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const struct label pairs[] = {{"node", "pg1"}};
     struct labels labels = {1, pairs};
-    struct template_data values = {&labels, &labels, 1234.5};
+    struct template_data values = {
+        .labels = &labels, .external_labels = &labels, .external_url = "", .value = 1234.5};
     struct arena *arena = arena_create(0, ARENA_NO_LIMIT);
     struct diag diag;
     diag_init(&diag);
@@ -17,7 +25,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (size_t g = 0; set != NULL && g < set->count; g++)
         for (size_t i = 0; i < set->groups[g].count; i++)
             for (size_t k = 0; k < set->groups[g].rules[i].annotation_count; k++)
-                template_expand(set->groups[g].rules[i].annotations[k].value, &values, arena);
+                take(set->groups[g].rules[i].annotation_templates, k, &values, arena);
     if ((set == NULL) == (diag.count == 0))
         __builtin_trap(); /* refused without a finding, or accepted with one */
     rule_set_destroy(&set);

@@ -11,6 +11,7 @@
 #include "pgvigil/base/diag.h"
 #include "pgvigil/model/labels.h"
 #include "pgvigil/promql/promql.h"
+#include "pgvigil/rules/template.h"
 
 #define RULE_FILES_MAX 256
 #define RULES_MAX      10000
@@ -25,6 +26,7 @@ struct rule {
     size_t label_count;
     struct label *annotations;
     size_t annotation_count;
+    struct template **label_templates, **annotation_templates; /* one each; alerts only */
     int line;
 };
 

@@ -1,10 +1,8 @@
 /*
- * template.h: the Go template subset of labels and annotations. Pure.
+ * template.h: Go's text/template as rule files use it, with Prometheus' functions.
  *
- * Now: text, {{ $labels.name }}, {{ $value }}, {{ $externalLabels.name }}, pipelines of humanize,
- * humanize1024, humanizeDuration, humanizePercentage, printf, title, toUpper, toLower. What is not
- * supported is an error when the rule file is loaded. A failing expansion yields
- * `<error expanding template: ...>`, never a lost alert.
+ * A template is parsed once, when its file is loaded, and is immutable from then on. A failing
+ * expansion yields `<error expanding template: ...>`, never a lost alert. Pure but for `query`.
  */
 #ifndef PGVIGIL_RULES_TEMPLATE_H
 #define PGVIGIL_RULES_TEMPLATE_H
@@ -12,19 +10,31 @@
 #include "pgvigil/base/arena.h"
 #include "pgvigil/base/err.h"
 #include "pgvigil/model/labels.h"
+#include "pgvigil/promql/promql.h"
 
 #define TEMPLATE_MAX 16384
 
+struct template;
+
+/* What .Labels, .ExternalLabels, .ExternalURL, .Value and their variables stand for. */
 struct template_data {
     const struct labels *labels;
     const struct labels *external_labels;
+    const char *external_url; /* "" if there is none */
     double value;
+    int64_t t; /* evaluation time in milliseconds, for `now` */
+    /* An instant query at that time, for `query`; its result lives in the arena. NULL: `query` is
+     * an error. */
+    bool (*query)(const char *expr, struct arena *arena, struct promql_value *out, struct err *err,
+                  void *arg);
+    void *arg;
 };
 
-/* Is the text a valid template of the subset? */
-bool template_check(const char *text, struct err *err) MUST_CHECK;
+/* NULL with the reason, as Go words it, when the text is no valid template. */
+struct template *template_parse(const char *name, const char *text, struct err *err) MUST_CHECK;
+void template_destroy(struct template **t);
 /* Result lives in the arena. */
-const char *template_expand(const char *text, const struct template_data *data,
+const char *template_expand(const struct template *t, const struct template_data *data,
                             struct arena *arena);
 
 #endif
