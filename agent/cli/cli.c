@@ -27,10 +27,15 @@ enum option_id {
     OPTION_PG,
     OPTION_ROLE,
     OPTION_WATCH,
+    OPTION_SINCE,
+    OPTION_LINT,
+    OPTION_RUN,
+    OPTION_LINT_FATAL,
     OPTION_ONCE,
     OPTION_EXPLAIN,
     OPTION_VERBOSE,
-    OPTION_HELP
+    OPTION_HELP,
+    OPTION_COUNT
 };
 
 #define ONLY(id) (1u << (id))
@@ -43,7 +48,7 @@ static const struct {
 } options[] = {
     {OPTION_CONFIG, "--config", "-c", "FILE", "configuration (default " CONFIG_PATH_DEFAULT ")"},
     {OPTION_URL, "--url", NULL, "URL", "the daemon's address instead of its socket"},
-    {OPTION_OUTPUT, "--output", "-o", "FORMAT", "text, table, json or csv"},
+    {OPTION_OUTPUT, "--output", "-o", "FORMAT", "text, table, json, csv or yaml"},
     {OPTION_TIME, "--time", NULL, "T", "evaluate at T (RFC 3339 or Unix seconds; default now)"},
     {OPTION_START, "--start", NULL, "T", "start of a range"},
     {OPTION_END, "--end", NULL, "T", "end of a range (default now)"},
@@ -52,6 +57,10 @@ static const struct {
     {OPTION_PG, "--pg", NULL, "N", "major version of the server, 13 to 18"},
     {OPTION_ROLE, "--role", NULL, "NAME", "name of the role (default pgvigil)"},
     {OPTION_WATCH, "--watch", "-w", "N", "refresh every N seconds"},
+    {OPTION_SINCE, "--since", NULL, "DURATION", "how far back (default 7d)"},
+    {OPTION_LINT, "--lint", NULL, "LIST", "all, duplicate-rules or none (default duplicate-rules)"},
+    {OPTION_RUN, "--run", NULL, "REGEX", "only test groups of this name; may be repeated"},
+    {OPTION_LINT_FATAL, "--lint-fatal", NULL, NULL, "exit with 3 on findings of --lint"},
     {OPTION_ONCE, "--once", NULL, NULL, "probe all nodes once, print the verdicts, exit"},
     {OPTION_EXPLAIN, "--explain", NULL, NULL, "the separate role for EXPLAIN"},
     {OPTION_VERBOSE, "--verbose", "-v", NULL, "log more"},
@@ -80,6 +89,24 @@ static const struct command {
      "Check the configuration and its rule files; all findings at once.",
      "  pgvigil check-config /etc/pgvigil/pgvigil.yaml\n", ONLY(OPTION_CONFIG), 0, 1,
      cli_check_config},
+    {"check-rules", "pgvigil check-rules FILE... [--lint LIST] [--lint-fatal]",
+     "Check rule files as 'promtool check rules' does; exit 0 or 1.",
+     "  pgvigil check-rules /etc/pgvigil/rules/*.yml\n  pgvigil check-rules < rules.yml\n",
+     ONLY(OPTION_LINT) | ONLY(OPTION_LINT_FATAL), 0, CLI_FILES_MAX, cli_check_rules},
+    {"test-rules", "pgvigil test-rules FILE... [--run REGEX]",
+     "Run unit tests of rules as 'promtool test rules' does; exit 0 or 1.",
+     "  pgvigil test-rules /etc/pgvigil/rules/tests/*.yml\n", ONLY(OPTION_RUN), 1, CLI_FILES_MAX,
+     cli_test_rules},
+    {"config show", "pgvigil config show [--config FILE] [-o yaml|json]",
+     "Print the merged configuration with origins and the effective rules; secrets are masked.",
+     "  pgvigil config show\n"
+     "  pgvigil config show | awk '/^---/{f=1;next}f' | promtool check rules\n",
+     ONLY(OPTION_CONFIG) | ONLY(OPTION_OUTPUT), 0, 0, cli_config_show},
+    {"rules replay", "pgvigil rules replay [FILE...] [--since DURATION] [-o text|json]",
+     "Run rules over the local history and show when each would have fired.",
+     "  pgvigil rules replay                     the rules of the configuration over 7 days\n"
+     "  pgvigil rules replay new.yml --since 2d  a file before it is installed\n",
+     ONLY(OPTION_CONFIG) | ONLY(OPTION_OUTPUT) | ONLY(OPTION_SINCE), 0, CLI_FILES_MAX, cli_rules},
     {"status", "pgvigil status [-w N] [-o text|json]", "Show the verdict, nodes, pools and alerts.",
      "  pgvigil status\n  pgvigil status -w 2\n  pgvigil status -o json | jq .gate.nodes\n",
      ONLY(OPTION_CONFIG) | ONLY(OPTION_URL) | ONLY(OPTION_OUTPUT) | ONLY(OPTION_WATCH), 0, 0,
@@ -163,20 +190,42 @@ static int usage_error(const char *what, const char *word, const char *near)
     return EXIT_CODE_USAGE;
 }
 
-static const struct command *command_find(const char *name)
+/* How many of the words name this command (one, or two as in `config show`); 0: they do not. */
+static int command_words(const char *name, int argc, char **argv)
 {
-    for (size_t i = 0; i < ARRAY_LEN(commands); i++)
-        if (str_eq(commands[i].name, name))
+    const char *blank = strchr(name, ' ');
+    size_t first = blank != NULL ? (size_t)(blank - name) : strlen(name);
+    if (strlen(argv[1]) != first || strncmp(argv[1], name, first) != 0)
+        return 0;
+    if (blank == NULL)
+        return 1;
+    return argc > 2 && str_eq(argv[2], blank + 1) ? 2 : 0;
+}
+
+static const struct command *command_find(int argc, char **argv, int *words)
+{
+    for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
+        *words = command_words(commands[i].name, argc, argv);
+        if (*words > 0)
             return &commands[i];
+    }
     return NULL;
 }
 
-static int unknown_command(const char *name)
+static int unknown_command(int argc, char **argv)
 {
     const char *names[ARRAY_LEN(commands)];
-    for (size_t i = 0; i < ARRAY_LEN(commands); i++)
+    char both[128];
+    size_t first = strlen(argv[1]);
+    for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
         names[i] = commands[i].name;
-    return usage_error("unknown command", name, str_nearest(name, names, ARRAY_LEN(names)));
+        if (strncmp(names[i], argv[1], first) != 0 || names[i][first] != ' ')
+            continue;
+        snprintf(both, sizeof(both), "%s%s%s", argv[1], argc > 2 ? " " : "",
+                 argc > 2 ? argv[2] : "");
+        return usage_error("unknown command", both, names[i]);
+    }
+    return usage_error("unknown command", argv[1], str_nearest(argv[1], names, ARRAY_LEN(names)));
 }
 
 static int unknown_option(const char *name)
@@ -196,53 +245,39 @@ static int watch_seconds(struct cli_args *args, const char *value)
     return EXIT_CODE_OK;
 }
 
+static int add_run(struct cli_args *args, const char *value)
+{
+    if (args->run_count == ARRAY_LEN(args->runs))
+        return usage_error("too many options before", value, NULL);
+    args->runs[args->run_count++] = value;
+    return EXIT_CODE_OK;
+}
+
+/* Options that are kept as they are given: a text, or that they were there. */
 static int set_option(struct cli_args *args, enum option_id id, const char *value)
 {
-    switch (id) {
-    case OPTION_CONFIG:
-        args->config = value;
-        break;
-    case OPTION_URL:
-        args->url = value;
-        break;
-    case OPTION_OUTPUT:
-        args->output = value;
-        break;
-    case OPTION_TIME:
-        args->time = value;
-        break;
-    case OPTION_START:
-        args->start = value;
-        break;
-    case OPTION_END:
-        args->end = value;
-        break;
-    case OPTION_STEP:
-        args->step = value;
-        break;
-    case OPTION_FOR:
-        args->for_what = value;
-        break;
-    case OPTION_PG:
-        args->pg = value;
-        break;
-    case OPTION_ROLE:
-        args->role = value;
-        break;
-    case OPTION_WATCH:
+    const char **const texts[OPTION_COUNT] = {
+        [OPTION_CONFIG] = &args->config, [OPTION_URL] = &args->url,
+        [OPTION_OUTPUT] = &args->output, [OPTION_TIME] = &args->time,
+        [OPTION_START] = &args->start,   [OPTION_END] = &args->end,
+        [OPTION_STEP] = &args->step,     [OPTION_FOR] = &args->for_what,
+        [OPTION_PG] = &args->pg,         [OPTION_ROLE] = &args->role,
+        [OPTION_SINCE] = &args->since,   [OPTION_LINT] = &args->lint,
+    };
+    bool *const flags[OPTION_COUNT] = {
+        [OPTION_ONCE] = &args->once,
+        [OPTION_EXPLAIN] = &args->explain,
+        [OPTION_VERBOSE] = &args->verbose,
+        [OPTION_LINT_FATAL] = &args->lint_fatal,
+    };
+    if (id == OPTION_WATCH)
         return watch_seconds(args, value);
-    case OPTION_ONCE:
-        args->once = true;
-        break;
-    case OPTION_EXPLAIN:
-        args->explain = true;
-        break;
-    case OPTION_VERBOSE:
-        args->verbose = true;
-        break;
-    case OPTION_HELP:
-        break;
-    }
+    if (id == OPTION_RUN)
+        return add_run(args, value);
+    if (texts[id] != NULL)
+        *texts[id] = value;
+    else if (flags[id] != NULL)
+        *flags[id] = true;
     return EXIT_CODE_OK;
 }
 
@@ -293,6 +328,14 @@ static int parse_option(struct parse *p)
     return set_option(p->args, options[i].id, value != NULL ? value : p->words[++p->at]);
 }
 
+static int add_word(struct cli_args *args, const char *word)
+{
+    if (args->positional_count == ARRAY_LEN(args->positional))
+        return usage_error("more than 1024 words before", word, NULL);
+    args->positional[args->positional_count++] = word;
+    return EXIT_CODE_OK;
+}
+
 static int parse_words(struct parse *p)
 {
     bool only_words = false; /* after `--`: an expression may begin with a minus */
@@ -303,8 +346,8 @@ static int parse_words(struct parse *p)
             only_words = true;
         else if (!only_words && word[0] == '-' && word[1] != '\0')
             rc = parse_option(p);
-        else if (p->args->positional_count < ARRAY_LEN(p->args->positional))
-            p->args->positional[p->args->positional_count++] = word;
+        else
+            rc = add_word(p->args, word);
         if (rc != EXIT_CODE_OK)
             return rc;
     }
@@ -325,10 +368,12 @@ int cli_main(int argc, char **argv, int (*run_daemon)(const struct cli_args *arg
     }
     if (str_eq(argv[1], "--version") || str_eq(argv[1], "-V"))
         return print_version();
-    const struct command *command = command_find(argv[1]);
+    int words;
+    const struct command *command = command_find(argc, argv, &words);
     if (command == NULL)
-        return unknown_command(argv[1]);
-    struct parse p = {.command = command, .args = &args, .words = argv, .count = argc, .at = 2};
+        return unknown_command(argc, argv);
+    struct parse p = {
+        .command = command, .args = &args, .words = argv, .count = argc, .at = 1 + words};
     int rc = parse_words(&p);
     if (rc != EXIT_CODE_OK)
         return rc;

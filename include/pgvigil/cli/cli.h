@@ -23,12 +23,19 @@ enum exit_code {
 
 #define PGVIGIL_VERSION "0.1.0"
 
+/* Rule files and tests that one call takes: a directory's worth by the shell's globs. */
+#define CLI_FILES_MAX 1024
+#define CLI_RUNS_MAX  16
+
 /* Options after parsing, the same for all subcommands; unused ones stay NULL. */
 struct cli_args {
     const char *config, *url, *output, *time, *start, *end, *step, *for_what, *pg, *role;
+    const char *since, *lint;
+    const char *runs[CLI_RUNS_MAX]; /* test-rules --run: any of them */
+    size_t run_count;
     int watch_s; /* -w N; 0 = off */
-    bool once, explain, verbose;
-    const char *positional[16];
+    bool once, explain, verbose, lint_fatal;
+    const char *positional[CLI_FILES_MAX];
     size_t positional_count;
 };
 
@@ -40,6 +47,10 @@ int cli_status(const struct cli_args *args);
 int cli_health(const struct cli_args *args);
 int cli_grants(const struct cli_args *args);
 int cli_query(const struct cli_args *args);
+int cli_check_rules(const struct cli_args *args);
+int cli_test_rules(const struct cli_args *args);
+int cli_config_show(const struct cli_args *args);
+int cli_rules(const struct cli_args *args); /* rules replay */
 
 /* SQL of the least-privilege role (grants, doctor, zero-config's first message). */
 struct buf;
