@@ -2,8 +2,7 @@
  * Any bytes as an expression: an error has a place and a text, a tree evaluates to a result that
  * is in order, or to an error, within the limits, over nothing and over a few series.
  */
-#include "../unit/promql/mem_reader.h"
-#include "pgvigil/promql/promql.h"
+#include "promql_check.h"
 
 #define SAMPLES_MAX 20000
 #define ARENA_MAX   ((size_t)64 << 20)
@@ -16,45 +15,6 @@ static const char load[] = "m{a=\"x\",b=\"1\"} 0+1x20 stale _ 5x3\n"
                            "h_bucket{le=\"2\"} 0+3x30\n"
                            "h_bucket{le=\"+Inf\"} 0+4x30\n";
 
-static void require(bool is_true)
-{
-    if (!is_true)
-        abort();
-}
-
-static void check_labels(const struct labels *ls)
-{
-    for (size_t i = 0; i < ls->n; i++) {
-        require(ls->v[i].name[0] != '\0' && ls->v[i].value[0] != '\0');
-        require(i == 0 || strcmp(ls->v[i - 1].name, ls->v[i].name) < 0);
-    }
-}
-
-static void check_matrix(const struct promql_value *v, bool sorted)
-{
-    for (size_t i = 0; i < v->n; i++) {
-        check_labels(&v->matrix[i].labels);
-        require(v->matrix[i].n > 0);
-        for (size_t k = 1; k < v->matrix[i].n; k++)
-            require(v->matrix[i].points[k - 1].t < v->matrix[i].points[k].t);
-        require(!sorted || i == 0 ||
-                labels_compare(&v->matrix[i - 1].labels, &v->matrix[i].labels) < 0);
-    }
-}
-
-static void check_value(const struct promql_value *v, bool is_range)
-{
-    require(!is_range || v->type == PROMQL_MATRIX);
-    if (v->type == PROMQL_MATRIX)
-        check_matrix(v, true);
-    for (size_t i = 0; v->type == PROMQL_VECTOR && i < v->n; i++) {
-        check_labels(&v->vector[i].labels);
-        require(!point_is_stale(v->vector[i].value));
-    }
-    if (v->type == PROMQL_STRING)
-        require(v->string != NULL);
-}
-
 static void evaluate(const struct promql_expr *expr, struct mem_reader *mr)
 {
     const struct promql_limits limits = {.max_samples = SAMPLES_MAX};
@@ -65,14 +25,14 @@ static void evaluate(const struct promql_expr *expr, struct mem_reader *mr)
     if (promql_instant(expr, &mr->reader, 900000, &limits, arena, &value, &err))
         check_value(&value, false);
     else
-        require(err.kind != ERR_NONE && err.text[0] != '\0');
+        check_error(&err);
     require(arena_used(arena) < 4 * ARENA_MAX);
     arena_reset(arena);
     err = (struct err){0};
     if (promql_range(expr, &mr->reader, 0, 1800000, 90000, &limits, arena, &value, &err))
         check_value(&value, true);
     else
-        require(err.kind != ERR_NONE && err.text[0] != '\0');
+        check_error(&err);
     arena_destroy(&arena);
 }
 
