@@ -263,7 +263,7 @@ static struct labels alert_labels(struct rules *r, const struct rule *rule,
                  template_expand(rule->label_templates[i], data, r->arena));
     put_pair(pairs, &n, "alertname", rule->name);
     struct labels so_far = {n, pairs};
-    for (size_t i = 0; i < r->external.n; i++)
+    for (size_t i = 0; !r->opts.like_promtool && i < r->external.n; i++)
         if (labels_get(&so_far, r->external.v[i].name) == NULL)
             put_pair(pairs, &n, r->external.v[i].name, r->external.v[i].value);
     return (struct labels){labels_sort(pairs, n), pairs};
@@ -284,7 +284,7 @@ static bool see_sample(struct rules *r, struct rule_run *run, const struct promq
 {
     struct template_data data = {.labels = &sample->labels,
                                  .external_labels = &r->external,
-                                 .external_url = "",
+                                 .external_url = r->opts.external_url ? r->opts.external_url : "",
                                  .value = sample->value,
                                  .t = now.wall.ms};
     struct alert alert = {
@@ -314,7 +314,7 @@ static void add_alert_series(struct rules *r, const struct alert *a)
     }
     pairs[n] = NULL;
     batch_add(r->builder, "ALERTS_FOR_STATE", (double)a->active_at.ms / 1000, pairs);
-    if (a->state == ALERT_FIRING)
+    if (a->state == ALERT_FIRING && !r->opts.like_promtool)
         batch_add(r->builder, "pgvigil_alert_firing", 1, pairs);
     pairs[n++] = "alertstate";
     pairs[n++] = a->state == ALERT_FIRING ? "firing" : "pending";

@@ -26,6 +26,10 @@ struct rules_opts {
     int64_t evaluation_interval_ms;
     const struct label *external_labels; /* copied; added to alerts where they have no such label */
     size_t external_label_count;
+    const char *external_url; /* of templates; borrowed; NULL = none */
+    /* As promtool's tests see them: external labels are for templates only, and no series but those
+     * of Prometheus are produced. */
+    bool like_promtool;
     struct series_table *series;
     struct reader *reader;
     /* Samples that a rule or group produced (recorded series, ALERTS, ALERTS_FOR_STATE): takes over
