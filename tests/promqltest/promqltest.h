@@ -10,36 +10,17 @@
 
 #include "../../agent/promql/promql_private.h"
 #include "../unit/promql/mem_reader.h"
+#include "pgvigil/promql/series_notation.h"
 
-#define FILE_BYTES_MAX   ((size_t)16 << 20)
-#define SERIES_ITEMS_MAX 100000
-#define FAULT_TEXT_MAX   2048
-
-/* ---- series.c: `metric{l="v"} items` ---- */
-struct item {
-    bool is_gap, is_native;
-    double v;
-};
-
-struct series_line {
-    struct labels labels;
-    struct item *items;
-    size_t n;
-    bool has_native;
-    bool is_start_times; /* `metric@st ...`: nothing that floats need */
-};
-
-bool series_parse(struct arena *arena, const char *text, struct series_line *out, struct err *err);
-/* A number in Go's notation with nothing behind it. */
-bool number_parse(const char *text, double *out);
-/* `5m`, `90`, `1.5`, `-10s`; takes n bytes. */
-bool time_parse(const char *text, size_t n, int64_t *ms);
+#define FILE_BYTES_MAX ((size_t)16 << 20)
+#define FAULT_TEXT_MAX 2048
 
 /* ---- storage.c ---- */
 struct storage {
     struct mem_reader floats;
     struct labels *natives; /* series that hold or would hold native histograms */
     size_t native_count;
+    bool is_changed; /* since it was printed */
 };
 
 void storage_init(struct storage *storage);
@@ -99,6 +80,14 @@ bool compare_failure(const struct test_case *c, const char *got, struct err *err
 /* ---- run.c ---- */
 enum outcome { PASSED, FAILED, SKIPPED_NATIVE, SKIPPED_EXPERIMENTAL, OUTCOMES };
 
+/* PASSED: the expression is to be evaluated. */
+enum outcome parse_case(const struct storage *storage, const struct test_case *c,
+                        struct promql_expr **expr, struct err *err);
 enum outcome run_case(struct storage *storage, const struct test_case *c, struct err *err);
+
+/* ---- print.c ---- */
+void print_storage(const struct storage *storage);
+/* PASSED: a line was printed. */
+enum outcome print_case(struct storage *storage, const struct test_case *c, struct err *err);
 
 #endif

@@ -89,6 +89,25 @@ static void skip_block(struct script *script)
 
 /* ---- words ---- */
 
+/* `5m`, `90`, `1.5`, `-10s`; takes n bytes. */
+static bool time_parse(const char *text, size_t n, int64_t *ms)
+{
+    bool is_negative = n > 0 && *text == '-';
+    double seconds;
+
+    if (n > 0 && (*text == '-' || *text == '+')) {
+        text++;
+        n--;
+    }
+    if (!literal_duration(text, n, ms)) {
+        if (!literal_number(text, n, &seconds) || !(fabs(seconds) < 1e12))
+            return false;
+        *ms = llround(seconds * 1000);
+    }
+    *ms = is_negative ? -*ms : *ms;
+    return true;
+}
+
 /* Takes a word if it is next, in any case. */
 static bool take_word(const char **s, const char *word)
 {
@@ -214,7 +233,7 @@ static bool parse_series_line(struct script *script, struct test_case *c, const 
 {
     struct series_line series;
 
-    if (!series_parse(script->arena, line, &series, err))
+    if (!series_line_parse(script->arena, line, &series, err))
         return false;
     c->wants_native = c->wants_native || series.has_native;
     if (!c->is_range && !c->wants_range_vector && series.n > 1)
@@ -236,7 +255,7 @@ static bool parse_expected(struct script *script, struct test_case *c, const cha
         return parse_expect(script, c, rest, err);
     if (str_starts(line, "expected_fail_"))
         return parse_old_message(script, c, line, err);
-    if (number_parse(line, &c->scalar)) {
+    if (str_parse_double(line, &c->scalar)) {
         c->wants_scalar = true;
         return true;
     }

@@ -26,6 +26,7 @@ void storage_clear(struct storage *storage)
 {
     storage_deinit(storage);
     storage_init(storage);
+    storage->is_changed = true;
 }
 
 static bool add_native(struct storage *storage, const struct labels *labels, struct err *err)
@@ -91,7 +92,7 @@ bool storage_load(struct storage *storage, int64_t step_ms, bool with_nhcb, cons
 {
     struct series_line series;
 
-    if (!series_parse(storage->floats.arena, line, &series, err))
+    if (!series_line_parse(storage->floats.arena, line, &series, err))
         return false;
     if (series.is_start_times)
         return true;

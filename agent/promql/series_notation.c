@@ -1,42 +1,22 @@
 /*
- * series.c: a line that describes a series, in load and as an expected result.
+ * series_notation.c: a line that describes a series: labels, then items.
  *
- * Items: a number, `_` (gap), `_xN`, `stale`, `axN` (N + 1 points), `a+bxN`, `a-bxN`, and native
- * histograms `{{...}}` with the same suffixes, which are only walked over. There are no
- * hexadecimal numbers: `0x10` is zero, eleven times. Invariant: at most SERIES_ITEMS_MAX items.
+ * One reader for all: the acceptance cases, unit tests of rules and their expected samples use the
+ * same notation. There are no hexadecimal numbers in items: `0x10` is zero, eleven times.
+ * Invariant: at most SERIES_ITEMS_MAX items, at most LABELS_MAX labels.
  */
-#include "promqltest.h"
+#include "pgvigil/promql/series_notation.h"
 
 #include <ctype.h>
 
 #include "pgvigil/base/str.h"
+#include "promql_private.h"
+
+#define TIMES_DIGITS_MAX 6
 
 static const char *skip_blanks(const char *s)
 {
     return s + strspn(s, " \t");
-}
-
-bool number_parse(const char *text, double *out)
-{
-    return str_parse_double(text, out);
-}
-
-bool time_parse(const char *text, size_t n, int64_t *ms)
-{
-    bool is_negative = n > 0 && *text == '-';
-    double seconds;
-
-    if (n > 0 && (*text == '-' || *text == '+')) {
-        text++;
-        n--;
-    }
-    if (!literal_duration(text, n, ms)) {
-        if (!literal_number(text, n, &seconds) || !(fabs(seconds) < 1e12))
-            return false;
-        *ms = llround(seconds * 1000);
-    }
-    *ms = is_negative ? -*ms : *ms;
-    return true;
 }
 
 /* ---- labels ---- */
@@ -108,6 +88,15 @@ static bool take_labels(struct arena *arena, const char **s, struct labels *out)
     return true;
 }
 
+bool series_labels_parse(struct arena *arena, const char *text, struct labels *out, struct err *err)
+{
+    const char *s = skip_blanks(text);
+
+    if (*s == '\0' || !take_labels(arena, &s, out) || *skip_blanks(s) != '\0')
+        return err_set(err, ERR_INVALID, "no series: %.200s", text);
+    return true;
+}
+
 /* ---- items ---- */
 
 static bool take_number(const char **s, double *out)
@@ -147,7 +136,7 @@ static bool take_native(const char **s)
     return true;
 }
 
-static bool take_value(const char **s, struct item *item, double *more)
+static bool take_value(const char **s, struct series_item *item, double *more)
 {
     *more = 0;
     if (strncmp(*s, "{{", 2) == 0) {
@@ -168,7 +157,7 @@ static bool take_value(const char **s, struct item *item, double *more)
 }
 
 /* The `xN` behind a value; `_x3` is three gaps, `1x3` four points. */
-static bool take_times(const char **s, const struct item *item, size_t *times)
+static bool take_times(const char **s, const struct series_item *item, size_t *times)
 {
     size_t n;
 
@@ -176,17 +165,17 @@ static bool take_times(const char **s, const struct item *item, size_t *times)
     if (**s != 'x')
         return true;
     n = strspn(*s + 1, "0123456789");
-    if (n == 0 || n > 6)
+    if (n == 0 || n > TIMES_DIGITS_MAX)
         return false;
     *times = strtoul(*s + 1, NULL, 10) + !item->is_gap;
     *s += 1 + n;
     return true;
 }
 
-static bool add_items(struct arena *arena, struct series_line *out, const struct item *first,
+static bool add_items(struct arena *arena, struct series_line *out, const struct series_item *first,
                       double more, size_t times)
 {
-    struct item item = *first;
+    struct series_item item = *first;
 
     if (times > SERIES_ITEMS_MAX - out->n)
         return false;
@@ -200,7 +189,8 @@ static bool add_items(struct arena *arena, struct series_line *out, const struct
     return true;
 }
 
-bool series_parse(struct arena *arena, const char *text, struct series_line *out, struct err *err)
+bool series_line_parse(struct arena *arena, const char *text, struct series_line *out,
+                       struct err *err)
 {
     const char *s = text;
 
@@ -211,7 +201,7 @@ bool series_parse(struct arena *arena, const char *text, struct series_line *out
     if (out->is_start_times)
         return true;
     for (s = skip_blanks(s); *s && *s != '#'; s = skip_blanks(s)) {
-        struct item item = {0};
+        struct series_item item = {0};
         size_t times;
         double more;
 
