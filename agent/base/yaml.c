@@ -13,51 +13,28 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <yaml.h>
 
-#include "pgvigil/base/arena.h"
 #include "pgvigil/base/mem.h"
 #include "pgvigil/base/str.h"
+#include "yaml_private.h"
 
+#define YAML_TAG_PREFIX "tag:yaml.org,2002:"
 #define READ_STEP_BYTES ((size_t)64 * 1024)
 
-struct yaml_doc {
-    struct arena *arena;
-    char *file_name;
-    struct yaml_node *root;
-};
-
-/* A sequence or map that is not finished. */
-struct frame {
-    struct yaml_node *node;
-    size_t cap;
-    struct yaml_node *key; /* map: waits for its value */
-};
-
-struct build {
-    struct yaml_doc *doc;
-    struct diag *diag;
-    struct frame frames[YAML_DEPTH_MAX];
-    size_t depth;
-    size_t nodes;
-    bool has_document;
-    bool is_stopped;
-};
-
-static void find(struct build *b, yaml_mark_t mark, const char *text)
+void yaml_find(struct yaml_build *b, yaml_mark_t mark, const char *text)
 {
     diag_add(b->diag, b->doc->file_name, (int)mark.line + 1, (int)mark.column + 1, "%s", text);
 }
 
-static void stop(struct build *b, yaml_mark_t mark, const char *text)
+void yaml_stop(struct yaml_build *b, yaml_mark_t mark, const char *text)
 {
-    find(b, mark, text);
+    yaml_find(b, mark, text);
     b->is_stopped = true;
 }
 
 /* ---- building ---- */
 
-static struct yaml_node *node_create(struct build *b, enum yaml_kind kind, yaml_mark_t mark)
+static struct yaml_node *node_create(struct yaml_build *b, enum yaml_kind kind, yaml_mark_t mark)
 {
     struct yaml_node *node = arena_alloc(b->doc->arena, sizeof(*node));
 
@@ -67,14 +44,14 @@ static struct yaml_node *node_create(struct build *b, enum yaml_kind kind, yaml_
     return node;
 }
 
-static bool is_key_next(const struct build *b)
+bool yaml_is_key_next(const struct yaml_build *b)
 {
-    const struct frame *top = b->depth > 0 ? &b->frames[b->depth - 1] : NULL;
+    const struct yaml_frame *top = b->depth > 0 ? &b->frames[b->depth - 1] : NULL;
 
     return top && top->node->kind == YAML_MAP && !top->key;
 }
 
-static void frame_append(struct build *b, struct frame *top, struct yaml_node *node)
+static void frame_append(struct yaml_build *b, struct yaml_frame *top, struct yaml_node *node)
 {
     struct yaml_node *into = top->node;
 
@@ -95,13 +72,13 @@ static void frame_append(struct build *b, struct frame *top, struct yaml_node *n
 }
 
 /* Puts a node where the next one belongs. A key has to be a scalar: who calls has seen to it. */
-static void node_place(struct build *b, struct yaml_node *node, yaml_mark_t mark)
+void yaml_place(struct yaml_build *b, struct yaml_node *node, yaml_mark_t mark)
 {
     if (++b->nodes > YAML_NODES_MAX) {
-        stop(b, mark, "too many values in one file");
+        yaml_stop(b, mark, "too many values in one file");
         return;
     }
-    if (is_key_next(b))
+    if (yaml_is_key_next(b))
         b->frames[b->depth - 1].key = node;
     else if (b->depth > 0)
         frame_append(b, &b->frames[b->depth - 1], node);
@@ -109,62 +86,88 @@ static void node_place(struct build *b, struct yaml_node *node, yaml_mark_t mark
         b->doc->root = node;
 }
 
-static void anchor_check(struct build *b, const yaml_char_t *anchor, yaml_mark_t mark)
+void yaml_raise(struct yaml_build *b, size_t height)
 {
-    if (anchor)
-        find(b, mark, "anchors are not allowed");
+    if (b->depth > 0 && b->frames[b->depth - 1].height < height)
+        b->frames[b->depth - 1].height = height;
+}
+
+static void anchor_check(struct yaml_build *b, const yaml_char_t *anchor, yaml_mark_t mark)
+{
+    if (anchor && b->dialect == YAML_STRICT)
+        yaml_find(b, mark, "anchors are not allowed");
 }
 
 /* Only what was written: libyaml leaves the tag out unless it stands in the text. */
-static void tag_check(struct build *b, const yaml_char_t *tag, yaml_mark_t mark)
+static void tag_check(struct yaml_build *b, const yaml_char_t *tag, yaml_mark_t mark)
 {
-    if (tag)
-        find(b, mark, "tags are not allowed");
+    if (tag && b->dialect == YAML_STRICT)
+        yaml_find(b, mark, "tags are not allowed");
+    else if (tag && str_eq((const char *)tag, YAML_TAG_PREFIX "binary"))
+        yaml_find(b, mark, "!!binary is not supported: write the text itself");
 }
 
-static void scalar_add(struct build *b, const yaml_event_t *event)
+static void scalar_add(struct yaml_build *b, const yaml_event_t *event)
 {
     const char *text = (const char *)event->data.scalar.value;
+    const char *tag = (const char *)event->data.scalar.tag;
     size_t len = event->data.scalar.length;
     struct yaml_node *node = node_create(b, YAML_SCALAR, event->start_mark);
 
     anchor_check(b, event->data.scalar.anchor, event->start_mark);
     tag_check(b, event->data.scalar.tag, event->start_mark);
     if (memchr(text, '\0', len))
-        find(b, event->start_mark, "a text may not hold a NUL character");
-    node->quoted = event->data.scalar.style != YAML_PLAIN_SCALAR_STYLE;
+        yaml_find(b, event->start_mark, "a text may not hold a NUL character");
+    node->quoted = event->data.scalar.style != YAML_PLAIN_SCALAR_STYLE ||
+                   (tag && str_eq(tag, YAML_TAG_PREFIX "str"));
     node->text = arena_strndup(b->doc->arena, text, len);
     node->len = strlen(node->text);
-    if (is_key_next(b) && !node->quoted && str_eq(node->text, "<<"))
-        find(b, event->start_mark, "merge keys are not allowed");
-    node_place(b, node, event->start_mark);
+    if (b->dialect == YAML_STRICT && yaml_is_key_next(b) && !node->quoted &&
+        str_eq(node->text, "<<"))
+        yaml_find(b, event->start_mark, "merge keys are not allowed");
+    size_t anchor = b->dialect == YAML_STRICT
+                        ? 0
+                        : yaml_anchor_open(b, event->data.scalar.anchor, node, event->start_mark);
+    b->bytes += len;
+    yaml_place(b, node, event->start_mark);
+    yaml_anchor_close(b, anchor, 0);
 }
 
 /* Reads on as if a null stood there: one finding, and the keys around it are still checked. */
-static void alias_add(struct build *b, yaml_mark_t mark)
+static void alias_add(struct yaml_build *b, const yaml_event_t *event)
 {
-    struct yaml_node *node = node_create(b, YAML_SCALAR, mark);
+    yaml_mark_t mark = event->start_mark;
 
-    find(b, mark, "aliases are not allowed");
+    if (b->dialect == YAML_STRICT)
+        yaml_find(b, mark, "aliases are not allowed");
+    else if (yaml_alias_place(b, event->data.alias.anchor, mark))
+        return;
+    struct yaml_node *node = node_create(b, YAML_SCALAR, mark);
     node->text = "";
-    node_place(b, node, mark);
+    yaml_place(b, node, mark);
 }
 
-static void collection_begin(struct build *b, enum yaml_kind kind, const yaml_event_t *event)
+static void collection_begin(struct yaml_build *b, enum yaml_kind kind, const yaml_event_t *event,
+                             const yaml_char_t *anchor, const yaml_char_t *tag)
 {
     struct yaml_node *node;
+    size_t number;
 
-    if (is_key_next(b)) {
-        stop(b, event->start_mark, "a key must be a single word or text");
+    anchor_check(b, anchor, event->start_mark);
+    tag_check(b, tag, event->start_mark);
+
+    if (yaml_is_key_next(b)) {
+        yaml_stop(b, event->start_mark, "a key must be a single word or text");
         return;
     }
     if (b->depth == YAML_DEPTH_MAX) {
-        stop(b, event->start_mark, "nested too deeply");
+        yaml_stop(b, event->start_mark, "nested too deeply");
         return;
     }
     node = node_create(b, kind, event->start_mark);
-    node_place(b, node, event->start_mark);
-    b->frames[b->depth++] = (struct frame){.node = node};
+    number = b->dialect == YAML_STRICT ? 0 : yaml_anchor_open(b, anchor, node, event->start_mark);
+    yaml_place(b, node, event->start_mark);
+    b->frames[b->depth++] = (struct yaml_frame){.node = node, .anchor = number};
 }
 
 /* By text, then by place: equal keys end up side by side, the later one behind. */
@@ -182,7 +185,7 @@ static int key_order(const void *pa, const void *pb)
 }
 
 /* Sorted and not compared pairwise: a map of 100,000 keys must not take seconds. */
-static void keys_check(struct build *b, const struct yaml_node *map)
+static void keys_check(struct yaml_build *b, const struct yaml_node *map)
 {
     size_t bytes = map->count * sizeof(const struct yaml_node *);
     const struct yaml_node **sorted;
@@ -202,27 +205,34 @@ static void keys_check(struct build *b, const struct yaml_node *map)
     mem_free(sorted);
 }
 
-static void collection_end(struct build *b)
+static void collection_end(struct yaml_build *b)
 {
-    struct frame *top = &b->frames[--b->depth];
+    struct yaml_frame *top = &b->frames[--b->depth];
 
     if (top->node->kind == YAML_MAP)
         keys_check(b, top->node);
+    if (top->node->kind == YAML_MAP && b->dialect == YAML_GO)
+        yaml_merge(b, top->node);
+    yaml_anchor_close(b, top->anchor, top->height + 1);
+    yaml_raise(b, top->height + 1);
 }
 
-static void document_begin(struct build *b, const yaml_event_t *event)
+static void document_begin(struct yaml_build *b, const yaml_event_t *event)
 {
     if (b->has_document) {
-        stop(b, event->start_mark, "only one document may be in a file");
+        yaml_stop(b, event->start_mark, "only one document may be in a file");
         return;
     }
     b->has_document = true;
-    if (event->data.document_start.tag_directives.start !=
-        event->data.document_start.tag_directives.end)
-        find(b, event->start_mark, "tags are not allowed");
+    const yaml_version_directive_t *version = event->data.document_start.version_directive;
+    if (b->dialect == YAML_GO && version && (version->major != 1 || version->minor != 1))
+        yaml_stop(b, event->start_mark, "found incompatible YAML document");
+    if (b->dialect == YAML_STRICT && event->data.document_start.tag_directives.start !=
+                                         event->data.document_start.tag_directives.end)
+        yaml_find(b, event->start_mark, "tags are not allowed");
 }
 
-static void event_apply(struct build *b, const yaml_event_t *event)
+static void event_apply(struct yaml_build *b, const yaml_event_t *event)
 {
     switch (event->type) {
     case YAML_DOCUMENT_START_EVENT:
@@ -232,17 +242,15 @@ static void event_apply(struct build *b, const yaml_event_t *event)
         scalar_add(b, event);
         break;
     case YAML_ALIAS_EVENT:
-        alias_add(b, event->start_mark);
+        alias_add(b, event);
         break;
     case YAML_SEQUENCE_START_EVENT:
-        anchor_check(b, event->data.sequence_start.anchor, event->start_mark);
-        tag_check(b, event->data.sequence_start.tag, event->start_mark);
-        collection_begin(b, YAML_SEQ, event);
+        collection_begin(b, YAML_SEQ, event, event->data.sequence_start.anchor,
+                         event->data.sequence_start.tag);
         break;
     case YAML_MAPPING_START_EVENT:
-        anchor_check(b, event->data.mapping_start.anchor, event->start_mark);
-        tag_check(b, event->data.mapping_start.tag, event->start_mark);
-        collection_begin(b, YAML_MAP, event);
+        collection_begin(b, YAML_MAP, event, event->data.mapping_start.anchor,
+                         event->data.mapping_start.tag);
         break;
     case YAML_SEQUENCE_END_EVENT:
     case YAML_MAPPING_END_EVENT:
@@ -275,27 +283,28 @@ static yaml_mark_t mark_at(const char *text, size_t offset)
 }
 
 /* What libyaml would misread or refuse with an obscure text. False: nothing can be read. */
-static bool text_check(struct build *b, const char **text, size_t *len)
+static bool text_check(struct yaml_build *b, const char **text, size_t *len)
 {
     const yaml_mark_t top = {0};
     const char *nul;
 
     if (*len > YAML_FILE_MAX) {
-        find(b, top, "larger than 4 MiB");
+        yaml_find(b, top, "larger than 4 MiB");
         return false;
     }
     if (*len >= 2 && (memcmp(*text, "\xFF\xFE", 2) == 0 || memcmp(*text, "\xFE\xFF", 2) == 0)) {
-        find(b, top, "is UTF-16: save it as UTF-8");
+        yaml_find(b, top, "is UTF-16: save it as UTF-8");
         return false;
     }
     if (*len >= 3 && memcmp(*text, "\xEF\xBB\xBF", 3) == 0) {
-        find(b, top, "starts with a byte order mark: save it as UTF-8 without one");
+        if (b->dialect == YAML_STRICT)
+            yaml_find(b, top, "starts with a byte order mark: save it as UTF-8 without one");
         *text += 3;
         *len -= 3;
     }
     nul = *len > 0 ? memchr(*text, '\0', *len) : NULL;
     if (nul) {
-        find(b, mark_at(*text, (size_t)(nul - *text)), "NUL byte: this is not a text file");
+        yaml_find(b, mark_at(*text, (size_t)(nul - *text)), "NUL byte: this is not a text file");
         return false;
     }
     return true;
@@ -314,28 +323,29 @@ static char char_at(const char *text, size_t len, yaml_mark_t mark)
     return i < len ? text[i] : '\0';
 }
 
-static void parser_error(struct build *b, const yaml_parser_t *parser, const char *text, size_t len)
+static void parser_error(struct yaml_build *b, const yaml_parser_t *parser, const char *text,
+                         size_t len)
 {
     const char *problem = parser->problem ? parser->problem : "cannot be read";
     yaml_mark_t mark = parser->problem_mark;
 
     b->is_stopped = true;
     if (parser->error == YAML_READER_ERROR) {
-        stop(b, mark_at(text, size_min(parser->problem_offset, len)), problem);
+        yaml_stop(b, mark_at(text, size_min(parser->problem_offset, len)), problem);
         return;
     }
     if (char_at(text, len, mark) == '\t') {
-        find(b, mark, "tabs are not allowed for indentation");
+        yaml_find(b, mark, "tabs are not allowed for indentation");
     } else if (parser->context && parser->context_mark.line != mark.line) {
         diag_add(b->diag, b->doc->file_name, (int)mark.line + 1, (int)mark.column + 1,
                  "%s %s that begins on line %zu", problem, parser->context,
                  parser->context_mark.line + 1);
     } else {
-        find(b, mark, problem);
+        yaml_find(b, mark, problem);
     }
 }
 
-static void events_read(struct build *b, const char *text, size_t len)
+static void events_read(struct yaml_build *b, const char *text, size_t len)
 {
     yaml_parser_t parser;
     yaml_event_t event;
@@ -355,10 +365,11 @@ static void events_read(struct build *b, const char *text, size_t len)
     yaml_parser_delete(&parser);
 }
 
-struct yaml_doc *yaml_parse(const char *file_name, const char *text, size_t len, struct diag *diag)
+struct yaml_doc *yaml_parse_as(enum yaml_dialect dialect, const char *file_name, const char *text,
+                               size_t len, struct diag *diag)
 {
     struct yaml_doc *doc = mem_alloc(sizeof(*doc));
-    struct build b = {.doc = doc, .diag = diag};
+    struct yaml_build b = {.doc = doc, .diag = diag, .dialect = dialect};
     size_t findings = diag->count + diag->dropped;
 
     /* Bounded by the size of the text and the number of nodes. */
@@ -376,7 +387,12 @@ struct yaml_doc *yaml_parse(const char *file_name, const char *text, size_t len,
     return doc;
 }
 
-struct yaml_doc *yaml_load(const char *path, struct diag *diag)
+struct yaml_doc *yaml_parse(const char *file_name, const char *text, size_t len, struct diag *diag)
+{
+    return yaml_parse_as(YAML_STRICT, file_name, text, len, diag);
+}
+
+struct yaml_doc *yaml_load_as(enum yaml_dialect dialect, const char *path, struct diag *diag)
 {
     struct yaml_doc *doc;
     struct err err;
@@ -387,9 +403,14 @@ struct yaml_doc *yaml_load(const char *path, struct diag *diag)
         diag_add(diag, path, 0, 0, "%s", err.text);
         return NULL;
     }
-    doc = yaml_parse(path, text, len, diag);
+    doc = yaml_parse_as(dialect, path, text, len, diag);
     mem_free(text);
     return doc;
+}
+
+struct yaml_doc *yaml_load(const char *path, struct diag *diag)
+{
+    return yaml_load_as(YAML_STRICT, path, diag);
 }
 
 void yaml_destroy(struct yaml_doc **doc)

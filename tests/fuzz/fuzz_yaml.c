@@ -45,13 +45,13 @@ static void print_check(const struct diag *diag)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+static void parse(enum yaml_dialect dialect, const uint8_t *data, size_t size)
 {
     struct diag diag;
     struct yaml_doc *doc;
 
     diag_init(&diag);
-    doc = yaml_parse("fuzz", (const char *)data, size, &diag);
+    doc = yaml_parse_as(dialect, "fuzz", (const char *)data, size, &diag);
     if (doc)
         require(walk(yaml_root(doc), 0) <= YAML_NODES_MAX + 1);
     else
@@ -59,5 +59,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     print_check(&diag);
     yaml_destroy(&doc);
     diag_deinit(&diag);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    parse(YAML_STRICT, data, size);
+    parse(YAML_GO, data, size);
     return 0;
 }

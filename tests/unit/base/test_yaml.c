@@ -89,6 +89,37 @@ static const struct {
     {"}", NULL, "f:1:1: did not find expected node content\n"},
 };
 
+/* The same in the dialect of Go's yaml.v3. */
+static const struct {
+    const char *text, *tree, *findings;
+} go_cases[] = {
+    {"a: &x 1\nb: *x\n*x : c\n", "{a:1 b:1 1:c}", ""},
+    {"a: &x {p: 1, q: [2]}\nb: *x\nc: [*x, *x]\n",
+     "{a:{p:1 q:[2]} b:{p:1 q:[2]} c:[{p:1 q:[2]} {p:1 q:[2]}]}", ""},
+    {"- &x 1\n- &x 2\n- *x\n", "[1 2 2]", ""},
+    {"a: *x\n", "{a:}", "f:1:4: unknown anchor 'x' referenced\n"},
+    {"a: &x [b, *x]\n", "{a:[b ]}", "f:1:11: anchor 'x' value contains itself\n"},
+    {"a: &x [1]\n? *x\n: 2\n", "{a:[1]}", "f:2:3: a key must be a single word or text\n"},
+    {"a: &x {p: 1, q: 2}\nb:\n  q: 3\n  <<: *x\n  r: 4\n", "{a:{p:1 q:2} b:{q:3 r:4 p:1}}", ""},
+    {"- &x {p: 1}\n- &y {p: 2, q: 3}\n- <<: [*x, *y]\n- {<<: {z: 1}}\n",
+     "[{p:1} {p:2 q:3} {p:1 q:3} {z:1}]", ""},
+    {"- &x {p: 1}\n- &y {<<: *x, q: 2}\n- {<<: *y}\n", "[{p:1} {q:2 p:1} {q:2 p:1}]", ""},
+    {"<<: x\n", "{}", "f:1:5: map merge requires map or sequence of maps as the value\n"},
+    {"<<:\na: 1\n", "{a:1}", "f:1:4: map merge requires map or sequence of maps as the value\n"},
+    {"<<: {a: 1}\n<<: {b: 2}\n", "{a:1 b:2}", "f:2:1: duplicate key \"<<\", first on line 1\n"},
+    {"'<<': {a: 1}\n", "{'<<':{a:1}}", ""},
+    {"a: !!str 5\nb: !mine [!!int 2]\n", "{a:'5' b:[2]}", ""},
+    {"a: !!binary aGk=\n", "{a:aGk=}", "f:1:4: !!binary is not supported: write the text itself\n"},
+    {"\xEF\xBB\xBF"
+     "a: 1\n",
+     "{a:1}", ""},
+    {"%YAML 1.1\n---\na: 1\n", "{a:1}", ""},
+    {"%YAML 1.2\n---\na: 1\n", NULL, "f:1:1: found incompatible YAML document\n"},
+    {"a: 1\n---\nb: 2\n", "{a:1}", "f:2:1: only one document may be in a file\n"},
+};
+
+static enum yaml_dialect dialect = YAML_STRICT;
+
 static void check(const char *text, size_t len, const char *tree, const char *findings)
 {
     struct diag d;
@@ -97,7 +128,8 @@ static void check(const char *text, size_t len, const char *tree, const char *fi
 
     diag_init(&d);
     buf_init(&out, 100000);
-    doc = yaml_parse("f", text, len, &d);
+    doc = dialect == YAML_STRICT ? yaml_parse("f", text, len, &d)
+                                 : yaml_parse_as(dialect, "f", text, len, &d);
     diag_print(&d, &out);
     assert_string_equal(out.data, findings);
     assert_int_equal(doc != NULL, tree != NULL);
@@ -119,6 +151,15 @@ static void test_cases(void **state)
     for (size_t i = 0; i < ARRAY_LEN(cases); i++)
         check(cases[i].text, strlen(cases[i].text), cases[i].tree, cases[i].findings);
     check("a: 1\nb: x\0y\n", 13, NULL, "f:2:5: NUL byte: this is not a text file\n");
+}
+
+static void test_go_dialect(void **state)
+{
+    (void)state;
+    dialect = YAML_GO;
+    for (size_t i = 0; i < ARRAY_LEN(go_cases); i++)
+        check(go_cases[i].text, strlen(go_cases[i].text), go_cases[i].tree, go_cases[i].findings);
+    dialect = YAML_STRICT;
 }
 
 static void test_places_and_values(void **state)
@@ -345,12 +386,55 @@ static void test_huge_file(void **state)
     unlink(path);
 }
 
+/* Files that are small as text and too large, too deep or too wide with their aliases. */
+static void alias_bomb(struct buf *text, const char *kind)
+{
+    bool is_deep = strcmp(kind, "nested too deeply") == 0;
+    bool is_long = strstr(kind, "text") != NULL;
+
+    buf_add_str(text, "a0: &a0 [");
+    for (int i = 0; i < (is_long ? 1000000 : 1); i++)
+        buf_add_char(text, 'x');
+    buf_add_str(text, "]\n");
+    for (int i = 1; i < 100; i++) {
+        buf_printf(text, "a%d: &a%d [", i, i);
+        for (int k = 0; k < (is_deep ? 1 : 10); k++)
+            buf_printf(text, "*a%d,", i - 1);
+        buf_add_str(text, "]\n");
+    }
+}
+
+static void test_aliases_are_bounded(void **state)
+{
+    static const char *const kinds[] = {"too many values in one file", "nested too deeply",
+                                        "too much text in one file with its aliases"};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+        struct diag d;
+        struct buf text;
+        int64_t began_ns = (int64_t)clock_stage_ns();
+
+        diag_init(&d);
+        buf_init(&text, (size_t)4 << 20);
+        alias_bomb(&text, kinds[i]);
+        struct yaml_doc *doc = yaml_parse_as(YAML_GO, "f", text.data, text.len, &d);
+        assert_true((int64_t)clock_stage_ns() - began_ns < SLOWED * INT64_C(1000000000));
+        assert_int_equal(d.count, 1);
+        assert_string_equal(d.entries[0].text, kinds[i]);
+        yaml_destroy(&doc);
+        buf_deinit(&text);
+        diag_deinit(&d);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_cases),     cmocka_unit_test(test_places_and_values),
-        cmocka_unit_test(test_hostile),   cmocka_unit_test(test_load),
-        cmocka_unit_test(test_read_file), cmocka_unit_test(test_huge_file),
+        cmocka_unit_test(test_cases),      cmocka_unit_test(test_places_and_values),
+        cmocka_unit_test(test_hostile),    cmocka_unit_test(test_load),
+        cmocka_unit_test(test_read_file),  cmocka_unit_test(test_huge_file),
+        cmocka_unit_test(test_go_dialect), cmocka_unit_test(test_aliases_are_bounded),
     };
 
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
