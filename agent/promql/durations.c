@@ -12,16 +12,6 @@
 
 #define SECONDS_MAX ((double)TIME_MAX_MS / 16 / 1000)
 
-enum duration_op { DUR_LITERAL, DUR_STEP, DUR_RANGE, DUR_MIN, DUR_MAX, DUR_NEGATE, DUR_ARITHMETIC };
-
-struct duration_expr {
-    enum duration_op op;
-    enum promql_op arithmetic;
-    size_t pos, end;
-    double seconds;
-    struct duration_expr *lhs, *rhs; /* NEGATE has only rhs */
-};
-
 static const struct use {
     const char *context, *expected;
 } uses[] = {
@@ -93,7 +83,10 @@ static struct duration_expr *parse_duration_parens(struct parser *p, const struc
 
     parser_advance(p);
     d = parse_sum(p, use, 0);
-    return d && parser_expect(p, ')', use->context, "\")\"") ? d : NULL;
+    if (!d || !parser_expect(p, ')', use->context, "\")\""))
+        return NULL;
+    d->parens = d->op != DUR_LITERAL;
+    return d;
 }
 
 static struct duration_expr *parse_duration_primary(struct parser *p, const struct use *use)
@@ -113,6 +106,7 @@ static struct duration_expr *parse_duration_primary(struct parser *p, const stru
     d = create(p, DUR_LITERAL, p->token.pos);
     if (!parse_seconds(p, use->context, use->expected, &d->seconds))
         return NULL;
+    d->is_duration = p->token.type == TOK_DURATION;
     if (!(fabs(d->seconds) < SECONDS_MAX)) {
         (void)parser_fail(p, d->pos, "duration out of range");
         return NULL;

@@ -58,6 +58,14 @@ const char *op_name(enum promql_op op)
     return names[op];
 }
 
+const char *aggr_name(enum promql_aggr op)
+{
+    for (size_t i = 0; i < ARRAY_LEN(words); i++)
+        if (words[i].type == TOK_AGGR && words[i].id == (int)op)
+            return words[i].text;
+    return "";
+}
+
 void lexer_init(struct lexer *lexer, const char *text)
 {
     *lexer = (struct lexer){.text = text, .len = strlen(text)};

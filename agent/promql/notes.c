@@ -103,17 +103,54 @@ const char *go_float(double v, char out[GO_FLOAT_MAX])
     return out;
 }
 
+/*
+ * Characters that Go does not take for printable: controls, blanks other than ' ', what has no
+ * shape, private use. The unassigned ones are left out: they are another set in each Go.
+ */
+static bool is_printable(uint32_t c)
+{
+    static const struct {
+        uint32_t from, to;
+    } hidden[] = {
+        {0x00, 0x1f},       {0x7f, 0xa0},        {0xad, 0xad},     {0x600, 0x605},
+        {0x61c, 0x61c},     {0x6dd, 0x6dd},      {0x1680, 0x1680}, {0x180e, 0x180e},
+        {0x2000, 0x200f},   {0x2028, 0x202f},    {0x205f, 0x206f}, {0x3000, 0x3000},
+        {0xe000, 0xf8ff},   {0xfeff, 0xfeff},    {0xfff0, 0xfffb}, {0xfffe, 0xffff},
+        {0xe0000, 0xe007f}, {0xf0000, 0x10ffff},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(hidden); i++)
+        if (c >= hidden[i].from && c <= hidden[i].to)
+            return false;
+    return true;
+}
+
+/* The code point of a valid sequence of len bytes. */
+static uint32_t utf8_code(const char *s, size_t len)
+{
+    uint32_t c = (unsigned char)s[0];
+
+    if (len > 1)
+        c &= 0xffu >> (len + 1);
+    for (size_t i = 1; i < len; i++)
+        c = c << 6 | ((unsigned char)s[i] & 0x3fu);
+    return c;
+}
+
 /* One character of a quoted text; returns its bytes. */
 static size_t quote_char(const char *s, char *out, size_t n)
 {
     static const char letters[] = "abfnrtv\\\"", values[] = "\a\b\f\n\r\t\v\\\"";
     const char *simple = strchr(values, *s);
     size_t len = str_utf8_len(s);
+    uint32_t code = utf8_code(s, len);
 
     if (simple)
         snprintf(out, n, "\\%c", letters[simple - values]);
-    else if (len == 0 || (unsigned char)*s < ' ' || *s == 0x7f)
+    else if (len == 0 || code < ' ' || code == 0x7f)
         snprintf(out, n, "\\x%02x", (unsigned char)*s);
+    else if (!is_printable(code))
+        snprintf(out, n, code > 0xffff ? "\\U%08x" : "\\u%04x", code);
     else
         snprintf(out, n, "%.*s", (int)len, s);
     return len > 0 ? len : 1;
@@ -124,7 +161,7 @@ const char *go_quote(const char *s, char *out, size_t n)
     size_t len = 1;
 
     out[0] = '"';
-    while (*s && len + 6 < n) {
+    while (*s && len + 12 < n) {
         s += quote_char(s, out + len, n - len);
         len += strlen(out + len);
     }

@@ -73,6 +73,7 @@ static bool parse_matcher(struct parser *p, struct node *node)
             return parser_fail(p, node->pos, "metric name must not be set twice: \"%s\" or \"%s\"",
                                node->selector.name, m.value);
         node->selector.name = m.value;
+        node->selector.name_in_braces = true;
         add_matcher(p, node, &m);
         return true;
     }

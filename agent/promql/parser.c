@@ -216,7 +216,8 @@ static struct node *parse_number(struct parser *p)
         (void)parser_unexpected(p, "", "");
         return NULL;
     }
-    if (p->token.type == TOK_DURATION)
+    node->is_duration = p->token.type == TOK_DURATION;
+    if (node->is_duration)
         node->number = (double)ms / 1000;
     node->type = PROMQL_SCALAR;
     parser_advance(p);
@@ -398,7 +399,7 @@ static struct node *parse_parens(struct parser *p)
     node = parse_expression(p, POWER_OR);
     if (!node || !parser_expect(p, ')', "", ""))
         return NULL;
-    node->parens = true;
+    node->parens++; /* PROMQL_DEPTH_MAX bounds it */
     node->pos = pos;
     return node;
 }
@@ -439,7 +440,7 @@ static struct node *parse_unary(struct parser *p)
     child = parse_expression(p, POWER_POW);
     if (!child)
         return NULL;
-    if (child->kind == NODE_NUMBER) {
+    if (child->kind == NODE_NUMBER && child->parens == 0) {
         child->number = op == OP_SUB ? -child->number : child->number;
         child->pos = pos;
         return child;

@@ -113,6 +113,7 @@ void lexer_next(struct lexer *lexer, struct token *token);
 /* As Prometheus names a token in its errors: `identifier "x"`, `<op:+>`, `end of input`. */
 void token_describe(const char *text, const struct token *token, char *out, size_t n);
 const char *op_name(enum promql_op op);
+const char *aggr_name(enum promql_aggr op);
 
 /* ---- literals.c ---- */
 bool literal_number(const char *s, size_t n, double *out);
@@ -147,7 +148,18 @@ enum node_kind {
 enum at_kind { AT_NONE, AT_TIME, AT_START, AT_END };
 
 /* A duration that is known when it is parsed, or arithmetic that is done for each query. */
-struct duration_expr;
+enum duration_op { DUR_LITERAL, DUR_STEP, DUR_RANGE, DUR_MIN, DUR_MAX, DUR_NEGATE, DUR_ARITHMETIC };
+
+struct duration_expr {
+    enum duration_op op;
+    enum promql_op arithmetic;
+    bool is_duration; /* LITERAL: was written as 5m, not as 300 */
+    bool parens;      /* not a LITERAL: stood in parentheses */
+    size_t pos, end;
+    double seconds;
+    struct duration_expr *lhs, *rhs; /* NEGATE has only rhs */
+};
+
 struct duration {
     int64_t ms;
     const struct duration_expr *expr; /* NULL: ms */
@@ -180,14 +192,16 @@ struct function;
 struct node {
     enum node_kind kind;
     enum promql_type type;
-    bool parens; /* stood in parentheses: no modifier may follow */
+    uint8_t parens;   /* how many stand around it: then no modifier may follow */
+    bool is_duration; /* NUMBER: was written as 5m, not as 300 */
     size_t pos;
     struct node *up; /* the binary node whose left side this is */
     union {
         double number;
         const char *string;
         struct {
-            const char *name; /* NULL without one before the brace */
+            const char *name; /* NULL if only a matcher names the metric */
+            bool name_in_braces;
             struct matcher *matchers;
             size_t matcher_count;
             bool has_range;
@@ -292,6 +306,10 @@ bool eval_duration(struct eval *ev, const struct duration *d, enum duration_use 
 
 /* ---- types.c: checks a node whose children are checked ---- */
 void check_node(struct parser *p, struct node *node);
+
+/* ---- print.c ---- */
+/* As Go prints a float with %f and as few digits as read back the same. */
+void print_plain(double v, struct buf *out);
 
 /* ---- labelset.c: keys made of some labels ---- */
 struct key_spec {
