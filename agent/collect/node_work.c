@@ -15,6 +15,7 @@
 #define RUN_DEADLINE_MS    5000
 #define RESULT_BYTES_MAX   (8 * 1024 * 1024)
 #define MISSING_RETRY_MS   (10 * 60 * 1000)
+#define SQLSTATE_DENIED    "42501"
 
 /* The server ends a statement before the client gives up on the session. */
 #define WORK_OPTIONS                                                                         \
@@ -44,18 +45,27 @@ struct node_work {
 
 static void run_due(struct node_work *w);
 
-/* The session has logged why. */
-static void fail_all(struct node_work *w, const char *text)
+static enum source_refusal refusal_of(enum pg_failure failure)
 {
-    for (size_t i = 0; i < w->count; i++)
+    if (failure == PG_FAIL_AUTH)
+        return REFUSAL_LOGIN;
+    return failure == PG_FAIL_GRANT ? REFUSAL_GRANT : REFUSAL_NONE;
+}
+
+/* The session has logged why. */
+static void fail_all(struct node_work *w, enum pg_failure failure, const char *text)
+{
+    for (size_t i = 0; i < w->count; i++) {
         collect_failed(w->env, w->queries[i].source, text);
+        sources_refused(w->queries[i].source, refusal_of(failure));
+    }
 }
 
 static void on_state(struct pg_conn *conn, enum pg_state state, void *arg)
 {
     struct node_work *w = arg;
     if (state == PG_BACKOFF)
-        fail_all(w, pg_conn_error(conn));
+        fail_all(w, pg_conn_failure(conn), pg_conn_error(conn));
     if (state == PG_READY)
         run_due(w);
 }
@@ -86,6 +96,8 @@ static void statement_failed(struct node_work *w, struct due_query *q, const cha
         log_warn("collector failed node=%s collector=%s sqlstate=%s error=%s", w->name,
                  q->query->collector, sqlstate, log_quote(quoted, sizeof(quoted), text));
     collect_failed(w->env, q->source, text);
+    if (str_eq(sqlstate, SQLSTATE_DENIED))
+        sources_refused(q->source, REFUSAL_GRANT);
 }
 
 static void on_result(size_t index, const PGresult *result, void *arg)
@@ -97,7 +109,7 @@ static void on_result(size_t index, const PGresult *result, void *arg)
         return;
     }
     if (PQresultStatus(result) == PGRES_TUPLES_OK) {
-        statement_failed(w, q, "42501",
+        statement_failed(w, q, SQLSTATE_DENIED,
                          "the role is not a member of pg_monitor, see 'pgvigil grants'");
         return;
     }

@@ -2,9 +2,10 @@
  * The gate's reports become samples here, on the engine's side, so that the gate's thread never
  * touches a series. While a lag is not proven the source counts as failing, so that alerts on it
  * are held instead of resolved. A report is complete in itself; the newest one of each node and
- * cluster since the last flush counts. Health follows the verdict: while a node is unknown (the
- * agent may be the blind one) the last value stays, and such time counts neither as healthy nor as
- * observed.
+ * cluster since the last flush counts. Health follows the verdict: while a node is unknown or
+ * cannot be observed (the agent may be the blind one) the last value stays, and such time counts
+ * neither as healthy nor as observed. Whether a node is observed at all is known here only: the
+ * gate tells of its probes, the registry of what the node refuses to the collectors.
  */
 #include "collect_private.h"
 
@@ -149,8 +150,17 @@ void replication_report(struct replication *r, const struct gate_report *report)
 
 /* ---- a node ---- */
 
+/* A verdict that went against the node was taken on purpose (gate.on_total_loss). */
+static bool is_held(const struct verdict *v)
+{
+    bool is_out = v->state == FRESH_DOWN || v->state == FRESH_DIVERGED;
+    return v->state == FRESH_UNKNOWN || (v->unobservable != UNOBSERVABLE_NOT && !is_out);
+}
+
 static void update_health(struct node_samples *n, const struct verdict *v)
 {
+    if (is_held(v))
+        return;
     switch (v->state) {
     case FRESH_FRESH:
     case FRESH_STALE:
@@ -170,7 +180,7 @@ static void count_availability(struct node_samples *n, const struct verdict *v, 
 {
     int64_t step = mono_is_set(n->counted) ? mono_diff(now, n->counted) : 0;
     n->counted = now;
-    if (v->state == FRESH_UNKNOWN || n->health < 0 || step > OBSERVED_GAP_MAX_MS)
+    if (is_held(v) || n->health < 0 || step > OBSERVED_GAP_MAX_MS)
         return;
     n->observed_s += (double)step / 1000;
     n->healthy_s += n->health == 1 ? (double)step / 1000 : 0;
@@ -223,6 +233,22 @@ static void add_replica(struct batch_builder *b, struct node_samples *n, const s
     BATCH_ADD(b, "db_replica_observed_seconds_total", n->observed_s, "replica", node);
 }
 
+/* "" while the node can be observed. */
+static const char *unobservable_reason(const struct replication *r, const struct verdict *v)
+{
+    if (v->unobservable != UNOBSERVABLE_NOT)
+        return unobservable_name(v->unobservable);
+    switch (sources_refusal(r->env->opts.sources, v->node)) {
+    case REFUSAL_LOGIN:
+        return unobservable_name(UNOBSERVABLE_LOGIN);
+    case REFUSAL_GRANT:
+        return unobservable_name(UNOBSERVABLE_GRANT);
+    case REFUSAL_NONE:
+        break;
+    }
+    return "";
+}
+
 static void note_source(struct replication *r, const struct gate_report *report, struct now now)
 {
     const struct probe_stats *p = &report->u.node.probe;
@@ -253,6 +279,9 @@ static void flush_node(struct replication *r, struct node_samples *n, struct now
     for (size_t i = 0; i < ARRAY_LEN(roles); i++)
         BATCH_ADD(b, "db_node_role", v->role == roles[i], "node", v->node, "role",
                   node_role_name(roles[i]));
+    const char *reason = unobservable_reason(r, v);
+    BATCH_ADD(b, "db_node_unobservable", *reason != '\0', "node", v->node, "role",
+              node_role_name(v->role), "reason", reason);
     if (v->role == ROLE_REPLICA)
         add_replica(b, n, v);
     r->env->opts.emit(batch_finish(b), r->env->opts.arg);

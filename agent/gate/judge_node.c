@@ -30,10 +30,33 @@
 
 /* ---- answering ---- */
 
+static enum unobservable own_loss(enum pg_failure failure)
+{
+    switch (failure) {
+    case PG_FAIL_AUTH:
+        return UNOBSERVABLE_LOGIN;
+    case PG_FAIL_GRANT:
+        return UNOBSERVABLE_GRANT;
+    case PG_FAIL_CONFIG:
+        return UNOBSERVABLE_CONFIG;
+    case PG_FAIL_RESOLVE:
+        return UNOBSERVABLE_NAME;
+    case PG_FAIL_SATURATED:
+        return UNOBSERVABLE_SATURATED;
+    case PG_FAIL_NONE:
+    case PG_FAIL_CONNECT:
+    case PG_FAIL_TIMEOUT:
+    case PG_FAIL_STARTING:
+    case PG_FAIL_PROTOCOL:
+    case PG_FAIL_CLOSED:
+        break;
+    }
+    return UNOBSERVABLE_NOT;
+}
+
 static bool is_own_loss(enum pg_failure failure)
 {
-    return failure == PG_FAIL_RESOLVE || failure == PG_FAIL_AUTH || failure == PG_FAIL_CONFIG ||
-           failure == PG_FAIL_SATURATED;
+    return own_loss(failure) != UNOBSERVABLE_NOT;
 }
 
 bool judge_counts_against(enum pg_failure failure)
@@ -73,6 +96,50 @@ static enum judge_event failure_event(const struct judge *j, const struct judge_
     if (n->counted < j->gate.down_after || has_sight_grace(j, n, now))
         return EV_NONE;
     return EV_FAILED;
+}
+
+/*
+ * A replica that streams from another one of ours says nothing of the primary: its link lives on
+ * without one. A sender that is no node of ours may be the primary under another name.
+ */
+static bool is_cascaded(const struct judge *j, const struct judge_node *n)
+{
+    for (size_t i = 0; i < j->node_count; i++) {
+        const struct judge_node *up = &j->nodes[i];
+        if (up != n && up->role == ROLE_REPLICA && up->host[0] != '\0' &&
+            str_eq(up->host, n->last.sender_host) && up->port == n->last.sender_port)
+            return true;
+    }
+    return false;
+}
+
+/* Somebody who answers us hears from the primary. */
+static bool is_streamed_from(const struct judge *j, const struct judge_node *primary)
+{
+    for (size_t i = 0; i < j->node_count; i++) {
+        const struct judge_node *n = &j->nodes[i];
+        if (n->answered && n->role == ROLE_REPLICA && n->last.receiver_known && n->last.streaming &&
+            n->last.system_id == primary->last.system_id && !is_cascaded(j, n))
+            return true;
+    }
+    return false;
+}
+
+/*
+ * Only what lasts as long as it takes to be called down. One node alone cannot be told from the
+ * cluster: when it does not answer, that is a finding about the node, and its own alerts tell it.
+ */
+enum unobservable judge_unobservable(const struct judge *j, const struct judge_node *n, mono_ms now)
+{
+    if (n->answered || n->failures < j->gate.down_after || judge_starting(n, now))
+        return UNOBSERVABLE_NOT;
+    if (is_own_loss(n->failure))
+        return own_loss(n->failure);
+    if (j->node_count > 1 && (j->blind || has_sight_grace(j, n, now)))
+        return UNOBSERVABLE_BLIND;
+    if (n->role == ROLE_PRIMARY && is_streamed_from(j, n))
+        return UNOBSERVABLE_STREAMING;
+    return n->role == ROLE_UNKNOWN ? UNOBSERVABLE_NEVER_SEEN : UNOBSERVABLE_NOT;
 }
 
 enum fresh_cause judge_cause(const struct judge *j, const struct judge_node *n, mono_ms now)

@@ -174,6 +174,9 @@ enum judge_event judge_node_event(const struct judge *j, struct judge_node *n, m
 bool judge_counts_against(enum pg_failure failure);
 bool judge_starting(const struct judge_node *n, mono_ms now);
 bool judge_up(const struct judge *j, const struct judge_node *n, mono_ms now);
+/* Why what we do not see of it proves nothing. */
+enum unobservable judge_unobservable(const struct judge *j, const struct judge_node *n,
+                                     mono_ms now);
 enum fresh_cause judge_cause(const struct judge *j, const struct judge_node *n, mono_ms now);
 /* Old timeline, unless it has not yet passed the fork and follows nobody. */
 bool judge_on_old_timeline(const struct judge *j, const struct judge_node *n);

@@ -92,6 +92,7 @@ static void fill_facts(const struct judge *j, struct judge_node *n, struct now n
     bool is_replica = n->role == ROLE_REPLICA;
     v->role = n->role;
     v->up = judge_up(j, n, now.mono);
+    v->unobservable = judge_unobservable(j, n, now.mono);
     v->cause = judge_cause(j, n, now.mono);
     v->streaming_known = is_replica && v->up && r->receiver_known;
     v->streaming = v->streaming_known && r->streaming;

@@ -300,7 +300,9 @@ static void on_row(size_t index, const PGresult *r, void *arg)
         const char *text = PQresultErrorField(r, PG_DIAG_MESSAGE_PRIMARY);
         /* Cut off by our own statement_timeout or lock_timeout. */
         bool late = state && (str_eq(state, "57014") || str_eq(state, "55P03"));
-        refuse(p, late ? PG_FAIL_TIMEOUT : PG_FAIL_PROTOCOL, text ? text : "query failed");
+        bool denied = state && str_eq(state, "42501");
+        enum pg_failure failure = denied ? PG_FAIL_GRANT : PG_FAIL_PROTOCOL;
+        refuse(p, late ? PG_FAIL_TIMEOUT : failure, text ? text : "query failed");
     } else if (!read_row(r, &p->result)) {
         refuse(p, PG_FAIL_PROTOCOL, "unexpected answer to the probe");
     } else {

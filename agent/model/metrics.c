@@ -46,6 +46,9 @@ static const struct metric_info table[] = {
      "Age of the oldest open transaction of a client, 0 if there is none."},
     {"db_node_role", G, "replication",
      "1 for the role that a node has: primary, replica, unknown."},
+    {"db_node_unobservable", G, "gate",
+     "1 while the agent cannot observe a node, with the reason: login, grant, config, name, "
+     "saturated, blind, streaming, never_seen; else 0 without a reason."},
     {"db_primary_unseen", G, "gate", "1 while no primary of the cluster answers this agent."},
     {"db_reads_on_primary", G, "gate",
      "1 while the primary takes reads because no replica is fit for them."},

@@ -95,6 +95,7 @@ void sources_good(struct source_state *st, struct now now, int64_t duration_us)
     st->last_good = now.wall;
     st->last_good_mono = now.mono;
     st->failing = false;
+    st->refusal = REFUSAL_NONE;
     st->error[0] = '\0';
 }
 
@@ -104,8 +105,28 @@ bool sources_bad(struct source_state *st, const char *text)
     st->polls_total++;
     st->failures_total++;
     st->failing = true;
+    st->refusal = REFUSAL_NONE;
     str_copy(st->error, sizeof(st->error), text);
     return first;
+}
+
+void sources_refused(struct source_state *st, enum source_refusal why)
+{
+    st->refusal = why;
+}
+
+enum source_refusal sources_refusal(const struct sources *s, const char *target)
+{
+    enum source_refusal why = REFUSAL_NONE;
+    size_t at;
+    /* no collector has an empty name, so this is where those of the target begin */
+    (void)find(s, target, "", &at);
+    for (; at < s->n && str_eq(s->items[at]->state.target, target); at++) {
+        const struct source_state *st = &s->items[at]->state;
+        if (st->configured && st->refusal != REFUSAL_NONE && why != REFUSAL_LOGIN)
+            why = st->refusal;
+    }
+    return why;
 }
 
 void sources_remove_target(struct sources *s, const char *target)

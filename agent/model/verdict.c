@@ -57,3 +57,28 @@ const char *fresh_cause_name(enum fresh_cause cause)
     }
     return "";
 }
+
+const char *unobservable_name(enum unobservable why)
+{
+    switch (why) {
+    case UNOBSERVABLE_NOT:
+        return "";
+    case UNOBSERVABLE_LOGIN:
+        return "login";
+    case UNOBSERVABLE_GRANT:
+        return "grant";
+    case UNOBSERVABLE_CONFIG:
+        return "config";
+    case UNOBSERVABLE_NAME:
+        return "name";
+    case UNOBSERVABLE_SATURATED:
+        return "saturated";
+    case UNOBSERVABLE_BLIND:
+        return "blind";
+    case UNOBSERVABLE_STREAMING:
+        return "streaming";
+    case UNOBSERVABLE_NEVER_SEEN:
+        return "never_seen";
+    }
+    return "";
+}

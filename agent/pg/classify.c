@@ -44,6 +44,8 @@ const char *pg_failure_name(enum pg_failure failure)
         return "timeout";
     case PG_FAIL_AUTH:
         return "auth";
+    case PG_FAIL_GRANT:
+        return "grant";
     case PG_FAIL_STARTING:
         return "starting";
     case PG_FAIL_SATURATED:
@@ -66,6 +68,7 @@ enum pg_failure pg_failure_of_sqlstate(const char *sqlstate)
     } map[] = {
         {"28", PG_FAIL_AUTH},        {"57P01", PG_FAIL_STARTING},  {"57P02", PG_FAIL_STARTING},
         {"57P03", PG_FAIL_STARTING}, {"53300", PG_FAIL_SATURATED}, {"3D000", PG_FAIL_CONFIG},
+        {"42501", PG_FAIL_GRANT},
     };
     for (size_t i = 0; i < ARRAY_LEN(map); i++) {
         if (str_starts(sqlstate, map[i].prefix))

@@ -215,7 +215,8 @@ static int64_t random_below(int64_t n)
 /* Logins that were refused and wrong settings do not heal in a second, and each try is logged. */
 static int64_t backoff_ms(const struct pg_conn *conn)
 {
-    if (conn->failure == PG_FAIL_AUTH || conn->failure == PG_FAIL_CONFIG)
+    if (conn->failure == PG_FAIL_AUTH || conn->failure == PG_FAIL_GRANT ||
+        conn->failure == PG_FAIL_CONFIG)
         return BACKOFF_LOGIN_MS;
     int64_t base = BACKOFF_LAST_MS;
     if (conn->attempts <= 5)

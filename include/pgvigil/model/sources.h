@@ -11,11 +11,15 @@
 #include "pgvigil/base/clock.h"
 #include "pgvigil/model/labels.h"
 
+/* A failure that is a matter of rights: nobody but the operator can mend it. */
+enum source_refusal { REFUSAL_NONE, REFUSAL_LOGIN, REFUSAL_GRANT };
+
 struct source_state {
     char target[64];
     char collector[32];
-    bool configured; /* should be working */
-    bool failing;    /* the last poll failed, or it is late by more than 3 intervals */
+    bool configured;             /* should be working */
+    bool failing;                /* the last poll failed, or it is late by more than 3 intervals */
+    enum source_refusal refusal; /* of the last poll */
     int64_t interval_ms;
     uint64_t polls_total, failures_total, skipped_total;
     int64_t duration_us; /* last good poll */
@@ -33,6 +37,10 @@ struct source_state *sources_get(struct sources *s, const char *target, const ch
 void sources_good(struct source_state *st, struct now now, int64_t duration_us);
 /* text is copied; returns true when it was not failing before (log it once). */
 bool sources_bad(struct source_state *st, const char *text);
+/* After sources_bad: why, if it is a matter of rights. */
+void sources_refused(struct source_state *st, enum source_refusal why);
+/* What the target refuses to one of its collectors; a login counts before a grant. */
+enum source_refusal sources_refusal(const struct sources *s, const char *target);
 void sources_remove_target(struct sources *s, const char *target);
 /* Marks sources that are late; call each tick. */
 void sources_check_late(struct sources *s, mono_ms now);

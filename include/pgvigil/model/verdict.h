@@ -39,6 +39,22 @@ enum fresh_cause {
     CAUSE_DELAYED
 };
 
+/*
+ * Why the agent cannot observe a node, through no proven fault of the node: what it does not see
+ * is then neither up nor down.
+ */
+enum unobservable {
+    UNOBSERVABLE_NOT,
+    UNOBSERVABLE_LOGIN,      /* the server refuses the role */
+    UNOBSERVABLE_GRANT,      /* the role may not run the probe */
+    UNOBSERVABLE_CONFIG,     /* the DSN leads to no server */
+    UNOBSERVABLE_NAME,       /* the host's name does not resolve */
+    UNOBSERVABLE_SATURATED,  /* no connection is left for the agent */
+    UNOBSERVABLE_BLIND,      /* no node of the cluster answers */
+    UNOBSERVABLE_STREAMING,  /* a primary that is silent here, while replicas stream from it */
+    UNOBSERVABLE_NEVER_SEEN, /* has not answered since the start: nobody knows what it is */
+};
+
 struct verdict {
     char cluster[NODE_NAME_MAX];
     char node[NODE_NAME_MAX];
@@ -46,6 +62,7 @@ struct verdict {
     enum node_role role;
     enum fresh_state state;
     enum fresh_cause cause;
+    enum unobservable unobservable;
     bool up;              /* the last probe answered, or fewer than down_after have failed */
     bool read;            /* published: may take reads */
     bool write;           /* may take writes */
@@ -88,5 +105,6 @@ struct cluster_verdict {
 const char *node_role_name(enum node_role role);
 const char *fresh_state_name(enum fresh_state state);
 const char *fresh_cause_name(enum fresh_cause cause); /* "" for none */
+const char *unobservable_name(enum unobservable why); /* "" for observable */
 
 #endif

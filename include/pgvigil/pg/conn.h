@@ -38,6 +38,7 @@ enum pg_failure {
     PG_FAIL_CONNECT,   /* refused, unreachable, reset */
     PG_FAIL_TIMEOUT,   /* no answer within the deadline */
     PG_FAIL_AUTH,      /* 28xxx */
+    PG_FAIL_GRANT,     /* 42501: the role may not do what it must */
     PG_FAIL_STARTING,  /* 57P03: starting up, or shutting down */
     PG_FAIL_SATURATED, /* 53300: too many connections */
     PG_FAIL_CONFIG,    /* DSN unusable, a pooler where a server is meant */

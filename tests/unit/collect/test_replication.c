@@ -147,6 +147,58 @@ static void unobserved_time_is_not_downtime(void **state)
     teardown(&b);
 }
 
+#define SEEN "db_node_unobservable{cluster=\"c\",node=\"r\",role=\"replica\"}"
+#define UNSEEN(reason) \
+    "db_node_unobservable{cluster=\"c\",node=\"r\",reason=\"" reason "\",role=\"replica\"}"
+
+/* Told by the gate or by what the node refuses to a collector; the gate's reason counts first. */
+static void what_cannot_be_observed_is_told_with_its_reason(void **state)
+{
+    struct bench b;
+    (void)state;
+    setup(&b);
+    struct gate_report report = report_of("r", ROLE_REPLICA, FRESH_FRESH);
+    struct source_state *slots = sources_get(b.env.opts.sources, "r", "slots");
+    slots->configured = true;
+    tick(&b, &report);
+    assert_true(value(&b, SEEN) == 0);
+    sources_bad(slots, "permission denied");
+    sources_refused(slots, REFUSAL_GRANT);
+    tick(&b, &report);
+    assert_true(value(&b, SEEN) == -1);
+    assert_true(value(&b, UNSEEN("grant")) == 1);
+    report.u.node.verdict.unobservable = UNOBSERVABLE_BLIND;
+    tick(&b, &report);
+    assert_true(value(&b, UNSEEN("blind")) == 1);
+    assert_true(value(&b, UNSEEN("grant")) == -1);
+    report.u.node.verdict.unobservable = UNOBSERVABLE_NOT;
+    sources_good(slots, b.now, 100);
+    tick(&b, &report);
+    assert_true(value(&b, SEEN) == 0);
+    teardown(&b);
+}
+
+/* A blind agent neither calls a replica down nor counts the time. */
+static void unobservable_time_is_not_downtime(void **state)
+{
+    struct bench b;
+    (void)state;
+    setup(&b);
+    struct gate_report report = report_of("r", ROLE_REPLICA, FRESH_FRESH);
+    for (int i = 0; i < 11; i++)
+        tick(&b, &report);
+    report.u.node.verdict.up = false;
+    report.u.node.verdict.unobservable = UNOBSERVABLE_BLIND;
+    for (int i = 0; i < 20; i++)
+        tick(&b, &report);
+    assert_true(value(&b, HEALTH) == 1);
+    assert_true(value(&b, OBSERVED) == 10);
+    report.u.node.verdict.state = FRESH_DOWN; /* on_total_loss: unhealthy */
+    tick(&b, &report);
+    assert_true(value(&b, HEALTH) == 0);
+    teardown(&b);
+}
+
 static void unknown_figures_give_no_series(void **state)
 {
     struct bench b;
@@ -229,6 +281,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(health_follows_the_state),
         cmocka_unit_test(unobserved_time_is_not_downtime),
+        cmocka_unit_test(what_cannot_be_observed_is_told_with_its_reason),
+        cmocka_unit_test(unobservable_time_is_not_downtime),
         cmocka_unit_test(unknown_figures_give_no_series),
         cmocka_unit_test(a_node_that_was_taken_out_says_nothing),
         cmocka_unit_test(a_cluster_that_was_taken_out_has_no_series),

@@ -329,7 +329,7 @@ static void test_starting_is_not_down_for_a_minute(void **state)
 static void test_own_loss_takes_nobody_out(void **state)
 {
     static const enum pg_failure failures[] = {PG_FAIL_AUTH, PG_FAIL_RESOLVE, PG_FAIL_SATURATED,
-                                               PG_FAIL_CONFIG};
+                                               PG_FAIL_CONFIG, PG_FAIL_GRANT};
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(failures); i++) {
         struct world w;
@@ -341,6 +341,128 @@ static void test_own_loss_takes_nobody_out(void **state)
         assert_reason(&w, 2, "unobservable");
         world_deinit(&w);
     }
+}
+
+/* ---- what the agent cannot observe ---- */
+
+struct sight {
+    enum pg_failure failures[3]; /* from the fourth tick on; NONE: answers */
+    bool cut;                    /* no replica streams */
+    int cascaded;                /* this replica streams from the other one; 0: none */
+    enum unobservable wanted[3];
+};
+
+static const struct sight sights[] = {
+    {.failures = {0}, .wanted = {0}},
+    {.failures = {[1] = PG_FAIL_AUTH}, .wanted = {[1] = UNOBSERVABLE_LOGIN}},
+    {.failures = {[0] = PG_FAIL_AUTH}, .wanted = {[0] = UNOBSERVABLE_LOGIN}},
+    {.failures = {[1] = PG_FAIL_GRANT}, .wanted = {[1] = UNOBSERVABLE_GRANT}},
+    {.failures = {[1] = PG_FAIL_CONFIG}, .wanted = {[1] = UNOBSERVABLE_CONFIG}},
+    {.failures = {[1] = PG_FAIL_RESOLVE}, .wanted = {[1] = UNOBSERVABLE_NAME}},
+    {.failures = {[1] = PG_FAIL_SATURATED}, .wanted = {[1] = UNOBSERVABLE_SATURATED}},
+    /* down by its own probes is observed */
+    {.failures = {[1] = PG_FAIL_CONNECT}, .wanted = {0}},
+    {.failures = {[1] = PG_FAIL_TIMEOUT}, .wanted = {0}},
+    {.failures = {[1] = PG_FAIL_STARTING}, .wanted = {0}},
+    /* a silent primary */
+    {.failures = {[0] = PG_FAIL_TIMEOUT}, .wanted = {[0] = UNOBSERVABLE_STREAMING}},
+    {.failures = {[0] = PG_FAIL_CONNECT}, .wanted = {[0] = UNOBSERVABLE_STREAMING}},
+    {.failures = {[0] = PG_FAIL_CONNECT}, .cut = true, .wanted = {0}},
+    {.failures = {PG_FAIL_CONNECT, 0, PG_FAIL_CONNECT}, .wanted = {[0] = UNOBSERVABLE_STREAMING}},
+    {.failures = {PG_FAIL_CONNECT, PG_FAIL_CONNECT}, .cascaded = 3, .wanted = {0}},
+    {.failures = {PG_FAIL_CONNECT}, .cascaded = 3, .wanted = {[0] = UNOBSERVABLE_STREAMING}},
+    /* blind; a node's own reason is told first */
+    {.failures = {PG_FAIL_TIMEOUT, PG_FAIL_TIMEOUT, PG_FAIL_CONNECT},
+     .wanted = {UNOBSERVABLE_BLIND, UNOBSERVABLE_BLIND, UNOBSERVABLE_BLIND}},
+    {.failures = {PG_FAIL_TIMEOUT, PG_FAIL_AUTH, PG_FAIL_CONNECT},
+     .wanted = {UNOBSERVABLE_BLIND, UNOBSERVABLE_LOGIN, UNOBSERVABLE_BLIND}},
+};
+
+static void check_sight(const struct sight *s, size_t number)
+{
+    struct world w;
+    world_settle(&w, 3);
+    for (size_t i = 0; i < 3; i++) {
+        w.nodes[i].failure = s->failures[i];
+        w.nodes[i].is_cut = s->cut && i > 0;
+        (void)snprintf(w.nodes[i].sender_host, sizeof(w.nodes[i].sender_host), "10.0.0.%d",
+                       (int)i + 1 == s->cascaded ? 2 : 1);
+    }
+    world_ticks(&w, 2);
+    for (size_t i = 0; i < 3; i++)
+        assert_int_equal(world_verdict(&w, i + 1)->unobservable, UNOBSERVABLE_NOT);
+    world_tick(&w);
+    for (size_t i = 0; i < 3; i++)
+        if (world_verdict(&w, i + 1)->unobservable != s->wanted[i])
+            fail_msg("case %zu: pg%zu is %s", number, i + 1,
+                     unobservable_name(world_verdict(&w, i + 1)->unobservable));
+    for (size_t i = 0; i < 3; i++)
+        w.nodes[i].failure = PG_FAIL_NONE;
+    world_tick(&w);
+    for (size_t i = 0; i < 3; i++)
+        assert_int_equal(world_verdict(&w, i + 1)->unobservable, UNOBSERVABLE_NOT);
+    world_deinit(&w);
+}
+
+static void test_what_cannot_be_observed(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(sights); i++)
+        check_sight(&sights[i], i);
+}
+
+static void test_never_seen(void **state)
+{
+    struct world w;
+    (void)state;
+    world_init(&w, 3);
+    world_node(&w, 3)->failure = PG_FAIL_CONNECT;
+    world_start(&w);
+    world_ticks(&w, 2);
+    assert_int_equal(world_verdict(&w, 3)->unobservable, UNOBSERVABLE_NOT);
+    world_tick(&w);
+    assert_int_equal(world_verdict(&w, 3)->unobservable, UNOBSERVABLE_NEVER_SEEN);
+    world_node(&w, 3)->failure = PG_FAIL_NONE;
+    world_tick(&w);
+    world_node(&w, 3)->failure = PG_FAIL_CONNECT;
+    world_ticks(&w, 4); /* seen once, it is a replica that is down */
+    assert_int_equal(world_verdict(&w, 3)->unobservable, UNOBSERVABLE_NOT);
+    world_deinit(&w);
+}
+
+/* The only node of a cluster is its own witness. */
+static void test_one_node_is_never_blind(void **state)
+{
+    struct world w;
+    (void)state;
+    world_settle(&w, 1);
+    world_node(&w, 1)->failure = PG_FAIL_CONNECT;
+    world_ticks(&w, 5);
+    assert_true(judge_cluster(w.judge)->blind);
+    assert_int_equal(world_verdict(&w, 1)->unobservable, UNOBSERVABLE_NOT);
+    world_node(&w, 1)->failure = PG_FAIL_AUTH;
+    world_ticks(&w, 1);
+    assert_int_equal(world_verdict(&w, 1)->unobservable, UNOBSERVABLE_LOGIN);
+    world_deinit(&w);
+}
+
+/* After a blindness sessions come back one by one: silence is our own until then. */
+static void test_sight_comes_back_node_by_node(void **state)
+{
+    struct world w;
+    (void)state;
+    world_settle(&w, 3);
+    for (size_t i = 1; i <= 3; i++)
+        world_node(&w, i)->failure = PG_FAIL_TIMEOUT;
+    world_ticks(&w, 10);
+    world_node(&w, 1)->failure = PG_FAIL_NONE;
+    world_ticks(&w, 20);
+    assert_int_equal(world_verdict(&w, 1)->unobservable, UNOBSERVABLE_NOT);
+    assert_int_equal(world_verdict(&w, 2)->unobservable, UNOBSERVABLE_BLIND);
+    world_ticks(&w, 20);
+    assert_int_equal(world_verdict(&w, 2)->unobservable, UNOBSERVABLE_NOT);
+    assert_int_equal(world_verdict(&w, 2)->state, FRESH_DOWN);
+    world_deinit(&w);
 }
 
 static void test_blind_holds_everything(void **state)
@@ -540,6 +662,10 @@ int main(void)
         cmocka_unit_test(test_a_replica_is_down_after_three_probes),
         cmocka_unit_test(test_starting_is_not_down_for_a_minute),
         cmocka_unit_test(test_own_loss_takes_nobody_out),
+        cmocka_unit_test(test_what_cannot_be_observed),
+        cmocka_unit_test(test_never_seen),
+        cmocka_unit_test(test_one_node_is_never_blind),
+        cmocka_unit_test(test_sight_comes_back_node_by_node),
         cmocka_unit_test(test_blind_holds_everything),
         cmocka_unit_test(test_down_after_blindness),
         cmocka_unit_test(test_total_loss_by_choice),

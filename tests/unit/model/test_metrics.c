@@ -55,6 +55,7 @@ static void documented_metrics_are_there(void **state)
         {"db_replica_observed_seconds_total", "replication", METRIC_COUNTER},
         {"db_up", "replication", METRIC_GAUGE},
         {"db_node_role", "replication", METRIC_GAUGE},
+        {"db_node_unobservable", "gate", METRIC_GAUGE},
         {"db_split_brain", "gate", METRIC_GAUGE},
         {"db_reads_on_primary", "gate", METRIC_GAUGE},
         {"db_slot_lost", "slots", METRIC_GAUGE},

@@ -49,6 +49,34 @@ static void good_and_bad_polls(void **state)
     sources_destroy(&s);
 }
 
+static void refusals_are_told_by_target(void **state)
+{
+    struct sources *s = sources_create();
+    struct source_state *activity = sources_get(s, "pg1", "activity");
+    struct source_state *slots = sources_get(s, "pg1", "slots");
+    struct source_state *other = sources_get(s, "pg10", "slots");
+    (void)state;
+    activity->configured = slots->configured = other->configured = true;
+    assert_int_equal(sources_refusal(s, "pg1"), REFUSAL_NONE);
+    assert_int_equal(sources_refusal(s, "pg"), REFUSAL_NONE);
+    sources_bad(slots, "permission denied");
+    sources_refused(slots, REFUSAL_GRANT);
+    assert_int_equal(sources_refusal(s, "pg1"), REFUSAL_GRANT);
+    assert_int_equal(sources_refusal(s, "pg10"), REFUSAL_NONE);
+    sources_bad(activity, "password authentication failed");
+    sources_refused(activity, REFUSAL_LOGIN);
+    assert_int_equal(sources_refusal(s, "pg1"), REFUSAL_LOGIN);
+    sources_bad(activity, "connection refused"); /* another reason takes its place */
+    assert_int_equal(sources_refusal(s, "pg1"), REFUSAL_GRANT);
+    sources_good(slots, at(5), 100);
+    assert_int_equal(sources_refusal(s, "pg1"), REFUSAL_NONE);
+    sources_bad(other, "permission denied");
+    sources_refused(other, REFUSAL_GRANT);
+    other->configured = false;
+    assert_int_equal(sources_refusal(s, "pg10"), REFUSAL_NONE);
+    sources_destroy(&s);
+}
+
 static void late_ones_fail(void **state)
 {
     struct sources *s = sources_create();
@@ -145,11 +173,9 @@ static void removing_a_target(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(states_are_stable_and_sorted),
-        cmocka_unit_test(good_and_bad_polls),
-        cmocka_unit_test(late_ones_fail),
-        cmocka_unit_test(metrics_lead_to_sources),
-        cmocka_unit_test(removing_a_target),
+        cmocka_unit_test(states_are_stable_and_sorted), cmocka_unit_test(good_and_bad_polls),
+        cmocka_unit_test(refusals_are_told_by_target),  cmocka_unit_test(late_ones_fail),
+        cmocka_unit_test(metrics_lead_to_sources),      cmocka_unit_test(removing_a_target),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -28,6 +28,15 @@ static void words(void **state)
     assert_string_equal(fresh_cause_name(CAUSE_LINK_DOWN), "link_down");
     assert_string_equal(fresh_cause_name(CAUSE_ABSENT), "absent");
     assert_string_equal(fresh_cause_name(CAUSE_DELAYED), "delayed");
+    assert_string_equal(unobservable_name(UNOBSERVABLE_NOT), "");
+    assert_string_equal(unobservable_name(UNOBSERVABLE_LOGIN), "login");
+    assert_string_equal(unobservable_name(UNOBSERVABLE_GRANT), "grant");
+    assert_string_equal(unobservable_name(UNOBSERVABLE_CONFIG), "config");
+    assert_string_equal(unobservable_name(UNOBSERVABLE_NAME), "name");
+    assert_string_equal(unobservable_name(UNOBSERVABLE_SATURATED), "saturated");
+    assert_string_equal(unobservable_name(UNOBSERVABLE_BLIND), "blind");
+    assert_string_equal(unobservable_name(UNOBSERVABLE_STREAMING), "streaming");
+    assert_string_equal(unobservable_name(UNOBSERVABLE_NEVER_SEEN), "never_seen");
 }
 
 static void image_is_released(void **state)

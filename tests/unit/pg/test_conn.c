@@ -311,6 +311,7 @@ static void connects_that_fail_are_told_apart(void **state)
         {FAKE_REFUSES, "57P03", "the database system is starting up", PG_FAIL_STARTING, "starting"},
         {FAKE_REFUSES, "53300", "sorry, too many clients", PG_FAIL_SATURATED, "too many"},
         {FAKE_REFUSES, "3D000", "database \"d\" does not exist", PG_FAIL_CONFIG, "does not exist"},
+        {FAKE_REFUSES, "42501", "permission denied for database \"d\"", PG_FAIL_GRANT, "denied"},
         {FAKE_REFUSES, "08P01", "unsupported startup parameter: options", PG_FAIL_CONFIG,
          "this is a PgBouncer, not a server"},
         {FAKE_REFUSES, "XX000", "\033[31mhm\r\nLOCATION: x", PG_FAIL_CONNECT, "[31mhm"},
