@@ -269,6 +269,8 @@ static bool eval_init(struct eval *ev, const struct promql_expr *expr,
 {
     ev->samples_left = limits->max_samples;
     ev->lookback_ms = limits->lookback_ms > 0 ? limits->lookback_ms : PROMQL_LOOKBACK_MS;
+    ev->subquery_step_ms =
+        limits->subquery_step_ms > 0 ? limits->subquery_step_ms : PROMQL_SUBQUERY_STEP_MS;
     ev->cancelled = limits->cancelled;
     ev->arg = limits->arg;
     ev->start = start;

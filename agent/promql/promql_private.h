@@ -390,7 +390,7 @@ struct eval {
     struct arena *arena;
     struct err *err;
     size_t samples_left;
-    int64_t lookback_ms;
+    int64_t lookback_ms, subquery_step_ms;
     int64_t start, end; /* of the query, for @ start() and @ end() */
     int64_t step;       /* of the query; 0 for an instant query */
     const char *text;   /* of the expression */
@@ -400,7 +400,6 @@ struct eval {
     void *arg;
 };
 
-#define SUBQUERY_STEP_MS 60000
 /* Times and durations beyond it are refused, so that sums of a few of them cannot overflow. */
 #define TIME_MAX_MS (INT64_C(1) << 60)
 

@@ -166,7 +166,7 @@ static bool subquery_grid(struct eval *ev, const struct node *node, const struct
                           const struct ranges *ranges, struct grid *inner)
 {
     const struct duration *given = &node->subquery.step;
-    int64_t step = SUBQUERY_STEP_MS, lo, hi;
+    int64_t step = ev->subquery_step_ms, lo, hi;
 
     *inner = (struct grid){.n = 0};
     if ((given->expr || given->ms > 0) && !eval_duration(ev, given, DURATION_STEP, &step))

@@ -414,11 +414,12 @@ static void note_result(struct rules *r, struct rule_run *run, bool ok, const st
 static void run_rule(struct rules *r, const struct group_run *group, struct rule_run *run,
                      struct now now)
 {
-    static const struct promql_limits limits = PROMQL_LIMITS_RULES;
+    struct promql_limits limits = PROMQL_LIMITS_RULES;
     struct promql_value value;
     struct err err = {0};
     uint64_t begin = clock_stage_ns();
     arena_reset(r->arena);
+    limits.subquery_step_ms = r->opts.subquery_step_ms;
     bool ok =
         promql_instant(run->rule->expr, r->opts.reader, now.wall.ms - group->group->query_offset_ms,
                        &limits, r->arena, &value, &err);

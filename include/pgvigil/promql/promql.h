@@ -13,10 +13,11 @@
 
 #include "pgvigil/model/reader.h"
 
-#define PROMQL_LENGTH_MAX  8192
-#define PROMQL_DEPTH_MAX   64
-#define PROMQL_LOOKBACK_MS (5 * 60 * 1000)
-#define PROMQL_POINTS_MAX  11000
+#define PROMQL_LENGTH_MAX       8192
+#define PROMQL_DEPTH_MAX        64
+#define PROMQL_LOOKBACK_MS      (5 * 60 * 1000)
+#define PROMQL_POINTS_MAX       11000
+#define PROMQL_SUBQUERY_STEP_MS (60 * 1000)
 
 struct promql_expr;
 
@@ -80,8 +81,9 @@ struct promql_value {
 };
 
 struct promql_limits {
-    size_t max_samples;  /* points read or held at once */
-    int64_t lookback_ms; /* 0 = PROMQL_LOOKBACK_MS */
+    size_t max_samples;       /* points read or held at once */
+    int64_t lookback_ms;      /* 0 = PROMQL_LOOKBACK_MS */
+    int64_t subquery_step_ms; /* of `m[1h:]`; 0 = PROMQL_SUBQUERY_STEP_MS */
     /* Asked now and then; true = give up (deadline). May be NULL. */
     bool (*cancelled)(void *arg);
     void *arg;

@@ -30,6 +30,7 @@ struct rules_opts {
     /* As promtool's tests see them: external labels are for templates only, and no series but those
      * of Prometheus are produced. */
     bool like_promtool;
+    int64_t subquery_step_ms; /* of `m[1h:]`; 0 = PROMQL_SUBQUERY_STEP_MS */
     struct series_table *series;
     struct reader *reader;
     /* Samples that a rule or group produced (recorded series, ALERTS, ALERTS_FOR_STATE): takes over
