@@ -267,7 +267,7 @@ bool eval_scalar(struct eval *ev, const struct node *node, const struct grid *gr
 static bool eval_init(struct eval *ev, const struct promql_expr *expr,
                       const struct promql_limits *limits, int64_t start, int64_t end)
 {
-    ev->samples_left = limits->max_samples;
+    ev->samples_max = ev->samples_left = limits->max_samples;
     ev->lookback_ms = limits->lookback_ms > 0 ? limits->lookback_ms : PROMQL_LOOKBACK_MS;
     ev->subquery_step_ms =
         limits->subquery_step_ms > 0 ? limits->subquery_step_ms : PROMQL_SUBQUERY_STEP_MS;
@@ -347,6 +347,7 @@ static bool finish(struct eval *ev, struct promql_value *out)
 {
     out->notes = ev->notes;
     out->note_count = ev->note_count;
+    out->samples = ev->samples_max - ev->samples_left;
     return eval_charge(ev, 0);
 }
 

@@ -543,7 +543,8 @@ static struct node *parse_expression(struct parser *p, int min_power)
 
 /* ---- entry ---- */
 
-static bool parse_all(struct parser *p, const char *text)
+/* Reads the first token. */
+static bool begin(struct parser *p, const char *text)
 {
     size_t len = strnlen(text, PROMQL_LENGTH_MAX + 1);
 
@@ -553,6 +554,33 @@ static bool parse_all(struct parser *p, const char *text)
     if (len > PROMQL_LENGTH_MAX)
         return parser_fail(p, 0, "expression is longer than %d bytes", PROMQL_LENGTH_MAX);
     parser_advance(p);
+    return true;
+}
+
+static bool parse_only_selector(struct parser *p, const char *text)
+{
+    const char *name = NULL;
+    size_t pos;
+
+    if (!begin(p, text))
+        return false;
+    pos = p->token.pos;
+    if (p->token.is_name) {
+        name = parser_token_text(p);
+        parser_advance(p);
+    } else if (!parser_at_punct(p, '{')) {
+        return parser_unexpected(p, "", "");
+    }
+    p->expr->root = parse_selector(p, name, pos);
+    if (!p->expr->root)
+        return false;
+    return p->token.type == TOK_EOF || parser_unexpected(p, "", "");
+}
+
+static bool parse_all(struct parser *p, const char *text)
+{
+    if (!begin(p, text))
+        return false;
     if (p->token.type == TOK_EOF)
         return parser_fail(p, 0, "no expression found in input");
     p->expr->root = parse_expression(p, POWER_OR);
@@ -569,15 +597,26 @@ static bool parse_all(struct parser *p, const char *text)
     return !p->type_failed;
 }
 
-struct promql_expr *promql_parse_any(const char *text, struct promql_error *err)
+static struct promql_expr *parse_with(bool (*parse)(struct parser *p, const char *text),
+                                      const char *text, struct promql_error *err)
 {
     struct promql_expr *expr = mem_alloc(sizeof(*expr));
     struct parser p = {.expr = expr, .err = err};
 
     expr->arena = arena_create(0, ARENA_NO_LIMIT);
-    if (!parse_all(&p, text))
+    if (!parse(&p, text))
         promql_destroy(&expr);
     return expr;
+}
+
+struct promql_expr *promql_parse_any(const char *text, struct promql_error *err)
+{
+    return parse_with(parse_all, text, err);
+}
+
+struct promql_expr *promql_parse_selector(const char *text, struct promql_error *err)
+{
+    return parse_with(parse_only_selector, text, err);
 }
 
 struct promql_expr *promql_parse(const char *text, struct promql_error *err)
@@ -602,6 +641,15 @@ void promql_destroy(struct promql_expr **expr)
         regex_destroy(&link->regex);
     arena_destroy(&(*expr)->arena);
     MEM_FREE_NULL(expr);
+}
+
+unsigned promql_regex_failures(const struct promql_expr *expr)
+{
+    unsigned n = 0;
+
+    for (const struct regex_link *link = expr->regexes; link; link = link->next)
+        n += regex_failures(link->regex);
+    return n;
 }
 
 void promql_each_metric(const struct promql_expr *expr, void (*fn)(const char *name, void *arg),

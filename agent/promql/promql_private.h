@@ -389,7 +389,7 @@ struct eval {
     struct reader *reader;
     struct arena *arena;
     struct err *err;
-    size_t samples_left;
+    size_t samples_max, samples_left;
     int64_t lookback_ms, subquery_step_ms;
     int64_t start, end; /* of the query, for @ start() and @ end() */
     int64_t step;       /* of the query; 0 for an instant query */
@@ -528,6 +528,55 @@ struct function {
 const struct function *function_find(const char *name);
 bool eval_call(struct eval *ev, const struct node *node, const struct grid *grid,
                struct value *out);
+
+/* The scalar arguments, each a row of the grid; those left out are NULL and count as 1. */
+struct scalar_args {
+    const double *rows[FN_ARGS_MAX];
+    size_t n;
+};
+
+bool scalar_args(struct eval *ev, const struct node *node, const struct grid *grid,
+                 struct scalar_args *args);
+void scalar_args_at(const struct scalar_args *args, size_t step, double out[FN_ARGS_MAX]);
+
+/* ---- windows.c: a function over the windows of all rows ---- */
+bool eval_windows(struct eval *ev, const struct node *node, const struct grid *grid,
+                  double (*range)(const struct window *w), struct value *out);
+
+/* Points of a window: low <= i < high; none if they are equal. */
+struct span {
+    uint32_t low, high;
+};
+
+/* One row and its windows, by step; both edges only move forward. */
+struct windows {
+    struct eval *ev;
+    const struct grid *grid;
+    const struct ranges *ranges;
+    struct scalar_args args;
+    double (*range)(const struct window *w);
+    double *scratch; /* room for the longest row */
+    uint32_t *hops;  /* as scratch; NULL if the function does without */
+    size_t visited;  /* points of windows since the deadline was looked at */
+    size_t room;     /* points of the longest row of all */
+    struct span *spans;
+    const struct point *points; /* of the row */
+    size_t n;
+    size_t longest; /* points of the longest window of the row */
+    size_t visits;  /* points of all its windows */
+    struct slide_room *slide;
+};
+
+/* The function's value in the window of a step, worked out from its points alone. */
+double windows_plain(const struct windows *w, size_t step);
+
+/*
+ * slide.c: all windows of the row at once, where they overlap so much that it pays. False without
+ * an error in ev: it does not pay. Values differ from those of windows_plain by the last digit at
+ * most where the function adds; else they are the same.
+ */
+enum slid { SLIDE_NO, SLIDE_DONE, SLIDE_FAILED };
+enum slid slide_windows(struct windows *w, double *v);
 
 /* range_functions.c */
 void range_hops(const struct point *points, size_t n, uint32_t *hops);

@@ -36,7 +36,14 @@ struct promql_error {
 };
 
 struct promql_expr *promql_parse(const char *text, struct promql_error *err) MUST_CHECK;
+/*
+ * Only a selector, as match[] of the API takes it: no range, no modifiers, nothing around it. It
+ * may match everything. See selector.h for its matchers.
+ */
+struct promql_expr *promql_parse_selector(const char *text, struct promql_error *err) MUST_CHECK;
 void promql_destroy(struct promql_expr **expr);
+/* How often matches of the expression's regexes were given up over a limit so far. */
+unsigned promql_regex_failures(const struct promql_expr *expr);
 
 enum promql_type { PROMQL_SCALAR, PROMQL_VECTOR, PROMQL_MATRIX, PROMQL_STRING };
 enum promql_type promql_type(const struct promql_expr *expr);
@@ -78,6 +85,7 @@ struct promql_value {
     size_t n;
     struct promql_note *notes; /* in the arena like the rest */
     size_t note_count;
+    size_t samples; /* points read or held, as they counted against max_samples */
 };
 
 struct promql_limits {
