@@ -1,7 +1,7 @@
 """`make test`: builds, runs every test and ends with the line `N passed, N failed[, N skipped]`.
 
-Stages: build (plain and with sanitizers), unit programs, fuzz seeds, PromQL conformance, checks
-of the sources, end to end. Logs are in build/test-logs/. Exit code 1 if anything failed or nothing
+Stages: build (plain and with sanitizers), unit programs, fuzz seeds, PromQL conformance, the same
+data in Prometheus 2.42, checks of the sources, end to end. Logs are in build/test-logs/. Exit code 1 if anything failed or nothing
 ran. Arguments name stages or parts of file names: `tests/run.py unit`, `tests/run.py e2e gate`.
 """
 
@@ -220,6 +220,26 @@ def promqltest(totals):
     totals.add(name, passed, failed, 0, time.monotonic() - began, log)
 
 
+# ---- the same data in Prometheus 2.42 ----
+
+
+def differential(totals):
+    """What differs for a known reason is told as a table in the log."""
+    if not glob.glob(os.path.join(PROMQLTEST_DIR, "*.test")) or not shutil.which("promtool"):
+        print(f"SKIP differential: no data at {PROMQLTEST_DIR}, or no promtool", flush=True)
+        totals.skipped += 1
+        return
+    program = os.path.join(SAN, "tests", "promqltest")
+    began = time.monotonic()
+    log = log_path("differential")
+    code = run([PYTHON, "tests/differential/run.py", program, PROMQLTEST_DIR], log, 300)
+    passed, failed, _skipped = count_promqltest(read(log))
+    failed = failed or int(code != 0)
+    same = re.findall(r"^ *(\d+) the same$", read(log), re.MULTILINE)
+    name = f"differential ({same[-1] if same else 'none'} the same in 2.42, others by class)"
+    totals.add(name, passed, failed, 0, time.monotonic() - began, log)
+
+
 # ---- checks of the sources and the shipped files ----
 
 
@@ -352,7 +372,7 @@ def run_jobs(totals, waiting, at_once):
             job.process.wait()
 
 
-STAGES = ("build", "unit", "fuzz", "promqltest", "checks", "e2e")
+STAGES = ("build", "unit", "fuzz", "promqltest", "differential", "checks", "e2e")
 
 
 def main():
@@ -370,6 +390,8 @@ def main():
         fuzz_seeds(totals, only)
     if "promqltest" in stages:
         promqltest(totals)
+    if "differential" in stages:
+        differential(totals)
     if "checks" in stages:
         checks(totals)
     if "e2e" in stages:

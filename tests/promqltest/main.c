@@ -1,5 +1,6 @@
 /*
  * promqltest FILE...: per file and in all, how many cases passed, failed and were skipped.
+ * promqltest --print FILE: what the engine answers to each stable case, see print.c.
  *
  * Failed cases are told with file, line and reason. Exit code 1 if one failed, 2 if a file cannot
  * be read or none is given.
@@ -32,6 +33,36 @@ static void print_failure(const char *path, const struct test_case *c, const str
            err->text);
 }
 
+static void print_file_cases(struct script *script)
+{
+    struct test_case c;
+    struct err err;
+    enum step_outcome step;
+
+    while ((step = script_next(script, &c, &err)) != STEP_END) {
+        if (step == STEP_CASE && script->storage.is_changed)
+            print_storage(&script->storage);
+        script->storage.is_changed = script->storage.is_changed && step != STEP_CASE;
+        if (step != STEP_CASE || print_case(&script->storage, &c, &err) == FAILED)
+            print_failure(script->path, &c, &err);
+        case_release(&c);
+    }
+}
+
+static int print_answers(const char *path)
+{
+    struct script script;
+    struct err err;
+
+    if (!script_open(&script, path, &err)) {
+        fprintf(stderr, "promqltest: %s\n", err.text);
+        return 2;
+    }
+    print_file_cases(&script);
+    script_close(&script);
+    return 0;
+}
+
 static bool run_file(const char *path, struct counts *n)
 {
     struct script script;
@@ -62,8 +93,10 @@ int main(int argc, char **argv)
     struct counts all = {{0}};
     bool ok = argc > 1;
 
+    if (argc == 3 && strcmp(argv[1], "--print") == 0)
+        return print_answers(argv[2]);
     if (!ok)
-        fprintf(stderr, "usage: promqltest FILE...\n");
+        fprintf(stderr, "usage: promqltest [--print] FILE...\n");
     for (int i = 1; i < argc; i++) {
         struct counts n = {{0}};
 

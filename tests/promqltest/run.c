@@ -205,28 +205,35 @@ static bool names_fill(const struct promql_expr *expr)
     return false;
 }
 
-enum outcome run_case(struct storage *storage, const struct test_case *c, struct err *err)
+enum outcome parse_case(const struct storage *storage, const struct test_case *c,
+                        struct promql_expr **expr, struct err *err)
 {
     struct promql_error perr = {.refusal = PROMQL_NOT_REFUSED};
-    struct run run = {.storage = storage, .c = c, .err = err};
-    enum outcome outcome = FAILED;
 
-    run.expr = promql_parse_any(c->expr, &perr);
-    if (!run.expr && c->wants_native)
+    *expr = promql_parse_any(c->expr, &perr);
+    if (!*expr && c->wants_native)
         return SKIPPED_NATIVE;
-    if (!run.expr) {
+    if (!*expr) {
         (void)err_set(err, ERR_INVALID, "%s", perr.text);
         return FAILED;
     }
     if (c->wants_native || perr.refusal == PROMQL_NATIVE_HISTOGRAM ||
-        storage_touches_native(storage, run.expr)) {
-        outcome = SKIPPED_NATIVE;
-    } else if (perr.refusal == PROMQL_EXPERIMENTAL || names_fill(run.expr)) {
-        outcome = SKIPPED_EXPERIMENTAL;
-    } else {
+        storage_touches_native(storage, *expr))
+        return SKIPPED_NATIVE;
+    if (perr.refusal == PROMQL_EXPERIMENTAL || names_fill(*expr))
+        return SKIPPED_EXPERIMENTAL;
+    return PASSED;
+}
+
+enum outcome run_case(struct storage *storage, const struct test_case *c, struct err *err)
+{
+    struct run run = {.storage = storage, .c = c, .err = err};
+    enum outcome outcome = parse_case(storage, c, &run.expr, err);
+
+    if (outcome == PASSED) {
         run.arena = arena_create(0, ARENA_NO_LIMIT);
-        if (c->is_range ? run_range(&run) : run_instant(&run, c->at) && run_pinned(&run))
-            outcome = PASSED;
+        if (!(c->is_range ? run_range(&run) : run_instant(&run, c->at) && run_pinned(&run)))
+            outcome = FAILED;
         arena_destroy(&run.arena);
     }
     promql_destroy(&run.expr);

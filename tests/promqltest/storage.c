@@ -92,6 +92,7 @@ bool storage_load(struct storage *storage, int64_t step_ms, bool with_nhcb, cons
 {
     struct series_line series;
 
+    storage->is_changed = true;
     if (!series_line_parse(storage->floats.arena, line, &series, err))
         return false;
     if (series.is_start_times)
