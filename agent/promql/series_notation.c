@@ -64,7 +64,25 @@ static bool take_label(struct arena *arena, const char **s, struct label *out)
     return out->value != NULL;
 }
 
-static bool take_labels(struct arena *arena, const char **s, struct labels *out)
+/* Labels behind `{`, up to and with `}`. */
+static bool take_braces(struct arena *arena, const char **s, struct label *v, size_t *n)
+{
+    for (*s = skip_blanks(*s + 1); **s != '}'; *s = skip_blanks(*s)) {
+        if (*n == LABELS_MAX || !take_label(arena, s, &v[*n]))
+            return false;
+        ++*n;
+        *s = skip_blanks(*s);
+        if (**s == ',')
+            ++*s;
+        else if (**s != '}')
+            return false;
+    }
+    ++*s;
+    return true;
+}
+
+/* spaced: blanks may stand before the brace, as they may not where values follow. */
+static bool take_labels(struct arena *arena, const char **s, bool spaced, struct labels *out)
 {
     struct label *v = arena_alloc_array(arena, LABELS_MAX, sizeof(*v));
     size_t n = 0, name = strcspn(*s, "{ \t@");
@@ -72,18 +90,10 @@ static bool take_labels(struct arena *arena, const char **s, struct labels *out)
     if (name > 0)
         v[n++] = (struct label){.name = LABEL_METRIC, .value = arena_strndup(arena, *s, name)};
     *s += name;
-    if (**s == '{') {
-        for (*s = skip_blanks(*s + 1); **s != '}'; *s = skip_blanks(*s)) {
-            if (n == LABELS_MAX || !take_label(arena, s, &v[n++]))
-                return false;
-            *s = skip_blanks(*s);
-            if (**s == ',')
-                ++*s;
-            else if (**s != '}')
-                return false;
-        }
-        ++*s;
-    }
+    if (spaced)
+        *s = skip_blanks(*s);
+    if (**s == '{' && !take_braces(arena, s, v, &n))
+        return false;
     *out = (struct labels){.n = labels_sort(v, n), .v = v};
     return true;
 }
@@ -92,7 +102,7 @@ bool series_labels_parse(struct arena *arena, const char *text, struct labels *o
 {
     const char *s = skip_blanks(text);
 
-    if (*s == '\0' || !take_labels(arena, &s, out) || *skip_blanks(s) != '\0')
+    if (*s == '\0' || !take_labels(arena, &s, true, out) || *skip_blanks(s) != '\0')
         return err_set(err, ERR_INVALID, "no series: %.200s", text);
     return true;
 }
@@ -195,7 +205,7 @@ bool series_line_parse(struct arena *arena, const char *text, struct series_line
     const char *s = text;
 
     *out = (struct series_line){.n = 0};
-    if (!take_labels(arena, &s, &out->labels))
+    if (!take_labels(arena, &s, false, &out->labels))
         return err_set(err, ERR_INVALID, "no series: %.200s", text);
     out->is_start_times = strncmp(s, "@st", 3) == 0;
     if (out->is_start_times)
