@@ -337,15 +337,12 @@ static bool fn_absent(struct eval *ev, const struct node *node, const struct gri
            absent_of(ev, node->call.args[0], grid, &in, out);
 }
 
-static bool call_range(struct eval *ev, const struct node *node, const struct grid *grid,
-                       double (*range)(const struct window *w), struct value *out);
-
 static bool fn_absent_over_time(struct eval *ev, const struct node *node, const struct grid *grid,
                                 struct value *out)
 {
     struct value in;
 
-    return call_range(ev, node, grid, range_present, &in) &&
+    return eval_windows(ev, node, grid, range_present, &in) &&
            absent_of(ev, node->call.args[0], grid, &in, out);
 }
 
@@ -469,33 +466,6 @@ const struct function *function_find(const char *name)
 
 /* ---- calls ---- */
 
-/* The scalar arguments, each a row of the grid; those left out are NULL and count as 1. */
-struct scalar_args {
-    const double *rows[FN_ARGS_MAX];
-    size_t n;
-};
-
-static bool eval_args(struct eval *ev, const struct node *node, const struct grid *grid,
-                      struct scalar_args *args)
-{
-    for (size_t i = 0; i < node->call.n; i++) {
-        double *row;
-
-        if (node->call.args[i]->type != PROMQL_SCALAR)
-            continue;
-        if (!eval_scalar(ev, node->call.args[i], grid, &row))
-            return false;
-        args->rows[args->n++] = row;
-    }
-    return true;
-}
-
-static void args_at(const struct scalar_args *args, size_t step, double out[FN_ARGS_MAX])
-{
-    for (size_t i = 0; i < FN_ARGS_MAX; i++)
-        out[i] = i < args->n ? args->rows[i][step] : 1;
-}
-
 /* The vector argument, or vector(time()) where a function may be called without one. */
 static bool eval_vector_arg(struct eval *ev, const struct node *node, const struct grid *grid,
                             struct value *out)
@@ -520,150 +490,19 @@ static bool call_map(struct eval *ev, const struct node *node, const struct grid
     double args[FN_ARGS_MAX];
     struct scalar_args rows = {.n = 0};
 
-    if (!eval_args(ev, node, grid, &rows) || !eval_vector_arg(ev, node, grid, out))
+    if (!scalar_args(ev, node, grid, &rows) || !eval_vector_arg(ev, node, grid, out))
         return false;
     for (size_t r = 0; r < out->n; r++) {
         double *v = out->rows[r].v;
 
         out->rows[r].drop_name = out->rows[r].drop_name || node->call.fn->drops_name;
         for (size_t i = 0; i < grid->n; i++) {
-            args_at(&rows, i, args);
+            scalar_args_at(&rows, i, args);
             if (!is_absent(v[i]))
                 v[i] = map_value(node->call.fn, v[i], args);
         }
     }
     out->ordered = false;
-    return true;
-}
-
-struct range_call {
-    const struct grid *grid;
-    struct ranges ranges;
-    struct scalar_args scalars;
-    double *scratch; /* room for the longest row */
-    uint32_t *hops;  /* as scratch; NULL if the function does without */
-    size_t visited;  /* points of windows since the deadline was looked at */
-    double (*range)(const struct window *w);
-};
-
-/* A window may be long and a row has many: how often the deadline is looked at. */
-#define VISITS_PER_LOOK ((size_t)1 << 18)
-
-/* One row of windows: both edges only move forward. */
-static bool run_windows(struct eval *ev, struct range_call *call, const struct range_row *row,
-                        double *v)
-{
-    double args[FN_ARGS_MAX];
-    struct window w = {.args = args, .scratch = call->scratch};
-    size_t low = 0, high = 0;
-
-    if (call->hops)
-        range_hops(row->points, row->n, call->hops);
-    for (size_t i = 0; i < call->grid->n; i++) {
-        w.t = grid_time(call->grid, i);
-        w.end = ranges_window_end(&call->ranges, w.t);
-        w.start = w.end - call->ranges.range_ms;
-        while (high < row->n && row->points[high].t <= w.end)
-            high++;
-        while (low < high && row->points[low].t <= w.start)
-            low++;
-        if (low == high)
-            continue;
-        w.points = row->points + low;
-        w.n = high - low;
-        w.hops = call->hops ? call->hops + low : NULL;
-        args_at(&call->scalars, i, args);
-        v[i] = call->range(&w);
-        call->visited += w.n;
-        if (call->visited < VISITS_PER_LOOK)
-            continue;
-        call->visited = 0;
-        if (eval_cancelled(ev))
-            return false;
-    }
-    return true;
-}
-
-/* A row that has a result; told is the name that was looked at last: most rows share one. */
-static void note_row(struct eval *ev, const struct node *node, const struct range_row *row,
-                     const double *v, size_t steps, const char **told)
-{
-    const char *name = labels_get_or_empty(&row->labels, LABEL_METRIC);
-    size_t i = 0;
-
-    if (*told && str_eq(*told, name))
-        return;
-    while (i < steps && is_absent(v[i]))
-        i++;
-    if (i == steps)
-        return;
-    *told = name;
-    note_counter(ev, node->call.args[0]->pos, name);
-}
-
-static void note_quantiles(struct eval *ev, const struct node *node, const struct range_call *call)
-{
-    for (size_t i = 0; call->ranges.n > 0 && i < call->grid->n; i++)
-        note_quantile(ev, node->call.args[0]->pos, call->scalars.rows[0][i]);
-}
-
-static const struct node *range_arg(const struct node *node)
-{
-    size_t i = 0;
-
-    while (i + 1 < node->call.n && node->call.args[i]->type != PROMQL_MATRIX)
-        i++;
-    return node->call.args[i];
-}
-
-static bool is_rate(double (*range)(const struct window *w))
-{
-    return range == range_rate || range == range_increase;
-}
-
-/* Room for what functions work out per window or row. */
-static bool prepare_rows(struct eval *ev, struct range_call *call, struct value *out)
-{
-    const struct ranges *ranges = &call->ranges;
-    size_t longest = 0;
-
-    for (size_t r = 0; r < ranges->n; r++)
-        longest = longest > ranges->rows[r].n ? longest : ranges->rows[r].n;
-    call->scratch = eval_array(ev, longest, sizeof(*call->scratch));
-    out->rows = eval_array(ev, ranges->n, sizeof(*out->rows));
-    if (!call->scratch || !out->rows)
-        return false;
-    /* Worth its pass over the row when windows overlap. */
-    if (call->grid->n == 1 || !is_rate(call->range))
-        return true;
-    call->hops = eval_array(ev, longest, sizeof(*call->hops));
-    return call->hops != NULL;
-}
-
-static bool call_range(struct eval *ev, const struct node *node, const struct grid *grid,
-                       double (*range)(const struct window *w), struct value *out)
-{
-    struct range_call call = {.grid = grid, .range = range};
-    const char *told = NULL;
-
-    *out = (struct value){.type = PROMQL_VECTOR};
-    if (!eval_args(ev, node, grid, &call.scalars) ||
-        !eval_ranges(ev, range_arg(node), grid, &call.ranges) || !prepare_rows(ev, &call, out))
-        return false;
-    for (size_t r = 0; r < call.ranges.n; r++) {
-        const struct range_row *from = &call.ranges.rows[r];
-        struct row *row = &out->rows[out->n++];
-
-        *row = (struct row){.labels = from->labels, .v = eval_row(ev, grid)};
-        row->drop_name = from->drop_name || node->call.fn->drops_name;
-        if (!row->v || !run_windows(ev, &call, from, row->v))
-            return false;
-        if (is_rate(range))
-            note_row(ev, node, from, row->v, grid->n, &told);
-    }
-    if (range == range_quantile)
-        note_quantiles(ev, node, &call);
-    value_prune(out, grid);
     return true;
 }
 
@@ -675,6 +514,6 @@ bool eval_call(struct eval *ev, const struct node *node, const struct grid *grid
     if (fn->math || fn->map || fn->calendar)
         return call_map(ev, node, grid, out);
     if (fn->range)
-        return call_range(ev, node, grid, fn->range, out);
+        return eval_windows(ev, node, grid, fn->range, out);
     return fn->eval(ev, node, grid, out);
 }

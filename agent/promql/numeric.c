@@ -89,17 +89,13 @@ static int compare_values(const void *a, const void *b)
 
 double quantile_of(double q, double *values, size_t n)
 {
-    double rank, low, weight;
-    size_t i;
+    struct quantile_place place;
 
     if (n == 0 || isnan(q))
         return NAN;
     if (q < 0 || q > 1)
         return q < 0 ? -INFINITY : INFINITY;
     qsort(values, n, sizeof(*values), compare_values);
-    rank = q * ((double)n - 1);
-    low = floor(rank);
-    weight = rank - low;
-    i = (size_t)low;
-    return values[i] * (1 - weight) + values[size_min(i + 1, n - 1)] * weight;
+    place = quantile_place(q, n);
+    return quantile_between(&place, values[place.low], values[place.high]);
 }

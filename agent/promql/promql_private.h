@@ -548,6 +548,13 @@ struct span {
     uint32_t low, high;
 };
 
+/* Memory that one row after the other uses. */
+struct slide_room {
+    void *p;
+    size_t bytes;
+};
+#define SLIDE_ROOMS 5
+
 /* One row and its windows, by step; both edges only move forward. */
 struct windows {
     struct eval *ev;
@@ -564,21 +571,27 @@ struct windows {
     size_t n;
     size_t longest; /* points of the longest window of the row */
     size_t visits;  /* points of all its windows */
-    struct slide_room *slide;
+    struct slide_room rooms[SLIDE_ROOMS];
 };
 
 /* The function's value in the window of a step, worked out from its points alone. */
 double windows_plain(const struct windows *w, size_t step);
 
-/*
- * slide.c: all windows of the row at once, where they overlap so much that it pays. False without
- * an error in ev: it does not pay. Values differ from those of windows_plain by the last digit at
- * most where the function adds; else they are the same.
- */
+/* slide.c: all windows of the row at once, where they overlap so much that it pays. */
 enum slid { SLIDE_NO, SLIDE_DONE, SLIDE_FAILED };
 enum slid slide_windows(struct windows *w, double *v);
 
 /* range_functions.c */
+static inline bool is_reset(double before, double v)
+{
+    return v < before;
+}
+
+static inline bool is_change(double before, double v)
+{
+    return before != v && !(isnan(before) && isnan(v));
+}
+
 void range_hops(const struct point *points, size_t n, uint32_t *hops);
 double range_rate(const struct window *w);
 double range_increase(const struct window *w);
@@ -642,6 +655,26 @@ void running_max(struct running *r, double v);
 double running_sum_result(const struct running *r);
 double running_avg_result(const struct running *r);
 double running_variance_result(const struct running *r);
+
+/* Between which of n sorted values a quantile lies; 0 <= q <= 1, n > 0. */
+struct quantile_place {
+    size_t low, high;
+    double weight; /* of the high one */
+};
+
+static inline struct quantile_place quantile_place(double q, size_t n)
+{
+    double rank = q * ((double)n - 1);
+    size_t low = (size_t)floor(rank);
+
+    return (struct quantile_place){low, size_min(low + 1, n - 1), rank - floor(rank)};
+}
+
+static inline double quantile_between(const struct quantile_place *place, double low, double high)
+{
+    return low * (1 - place->weight) + high * place->weight;
+}
+
 /* Sorts the values in place. */
 double quantile_of(double q, double *values, size_t n);
 

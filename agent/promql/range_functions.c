@@ -18,9 +18,7 @@ void range_hops(const struct point *points, size_t n, uint32_t *hops)
     uint32_t hop = (uint32_t)n;
 
     for (size_t i = n; i > 0; i--) {
-        bool is_reset = i > 1 && points[i - 1].v < points[i - 2].v;
-
-        hop = is_reset ? 0 : hop + (hop < n);
+        hop = i > 1 && is_reset(points[i - 2].v, points[i - 1].v) ? 0 : hop + (hop < n);
         hops[i - 1] = hop;
     }
 }
@@ -30,7 +28,7 @@ static size_t next_reset(const struct window *w, size_t i)
 {
     if (w->hops)
         return i < w->n ? i + w->hops[i] : i;
-    while (i < w->n && !(w->points[i].v < w->points[i - 1].v))
+    while (i < w->n && !is_reset(w->points[i - 1].v, w->points[i].v))
         i++;
     return i;
 }
@@ -111,7 +109,7 @@ double range_resets(const struct window *w)
     double n = 0;
 
     for (size_t i = 1; i < w->n; i++)
-        n += w->points[i].v < w->points[i - 1].v;
+        n += is_reset(w->points[i - 1].v, w->points[i].v);
     return n;
 }
 
@@ -119,11 +117,8 @@ double range_changes(const struct window *w)
 {
     double n = 0;
 
-    for (size_t i = 1; i < w->n; i++) {
-        double a = w->points[i - 1].v, b = w->points[i].v;
-
-        n += a != b && !(isnan(a) && isnan(b));
-    }
+    for (size_t i = 1; i < w->n; i++)
+        n += is_change(w->points[i - 1].v, w->points[i].v);
     return n;
 }
 

@@ -97,6 +97,10 @@ bool eval_selector(struct eval *ev, const struct node *node, const struct grid *
     req.t_min = looked.start - offset_ms - ev->lookback_ms;
     req.t_max = grid_time(&looked, looked.n - 1) - offset_ms;
     req.last_only = looked.n == 1;
+    if (looked.n > 1) {
+        req.grid_start = looked.start - offset_ms;
+        req.step_ms = looked.step;
+    }
     if (!select_points(ev, node, &req, &read))
         return false;
     out->rows = eval_array(ev, read.n, sizeof(*out->rows));

@@ -119,24 +119,95 @@ static size_t find_chunks(const struct head_series *s, const struct read_request
     return n;
 }
 
+/* ---- ranges ---- */
+
+/* Points on their way to the reader; of those up to `edge` the newest counts. */
+struct copying {
+    const struct read_request *req;
+    struct point *out;
+    size_t n;
+    int64_t edge; /* INT64_MIN: none yet */
+};
+
+/* The first time of the request's grid that is not before t. */
+static int64_t grid_edge(const struct read_request *req, int64_t t)
+{
+    int64_t past = t - req->grid_start, step = req->step_ms;
+
+    return past <= 0 ? req->grid_start : req->grid_start + (past + step - 1) / step * step;
+}
+
+/* Would the point at `next` hide everything that is not before t? */
+static bool is_hidden(const struct read_request *req, int64_t t, int64_t next)
+{
+    return req->step_ms > 0 && next <= req->t_max && next <= grid_edge(req, t);
+}
+
+static void copy_thinned(struct copying *to, const struct point *points, size_t n)
+{
+    struct point *out = to->out;
+    size_t kept = to->n;
+
+    for (size_t i = 0; i < n; i++) {
+        if (points[i].t > to->edge || kept == 0) {
+            kept++;
+            to->edge = grid_edge(to->req, points[i].t);
+        }
+        out[kept - 1] = points[i];
+    }
+    to->n = kept;
+}
+
+/* The points of a chunk that are in the range; only its first and last chunk have others. */
+static void copy_chunk(struct copying *to, const struct chunk *c)
+{
+    const struct read_request *req = to->req;
+    struct point points[CHUNK_POINTS];
+    size_t from = 0, end = c->n;
+
+    if (req->step_ms <= 0 && c->t_first > req->t_min && c->t_last <= req->t_max) {
+        chunk_decode(c, to->out + to->n);
+        to->n += c->n;
+        return;
+    }
+    chunk_decode(c, points);
+    while (from < end && points[from].t <= req->t_min)
+        from++;
+    while (end > from && points[end - 1].t > req->t_max)
+        end--;
+    if (req->step_ms > 0) {
+        copy_thinned(to, points + from, end - from);
+    } else if (end > from) {
+        memcpy(to->out + to->n, points + from, (end - from) * sizeof(*points));
+        to->n += end - from;
+    }
+}
+
+/* How many of `most` points can be left by copy_thinned: one for each edge, and one behind. */
+static size_t most_points(const struct read_request *req, size_t most)
+{
+    int64_t steps;
+
+    if (req->step_ms <= 0)
+        return most;
+    steps = (req->t_max - req->t_min) / req->step_ms + 2;
+    return steps < (int64_t)most ? (size_t)steps : most;
+}
+
 static size_t copy_range(const struct head_series *s, const struct read_request *req,
                          struct arena *arena, struct point **out)
 {
-    struct point points[CHUNK_POINTS];
+    struct copying to = {.req = req, .edge = INT64_MIN};
     uint32_t first, end;
-    size_t most = find_chunks(s, req, &first, &end), n = 0;
+    size_t most = find_chunks(s, req, &first, &end);
 
     if (most == 0)
         return 0;
-    *out = arena_alloc_array(arena, most, sizeof(**out));
-    for (uint32_t c = first; c < end; c++) {
-        chunk_decode(s->chunks[c], points);
-        for (uint16_t i = 0; i < s->chunks[c]->n; i++) {
-            if (points[i].t > req->t_min && points[i].t <= req->t_max)
-                (*out)[n++] = points[i];
-        }
-    }
-    return n;
+    *out = to.out = arena_alloc_array(arena, most_points(req, most), sizeof(**out));
+    for (uint32_t c = first; c < end; c++)
+        if (c + 1 == end || !is_hidden(req, s->chunks[c]->t_first, s->chunks[c + 1]->t_first))
+            copy_chunk(&to, s->chunks[c]);
+    return to.n;
 }
 
 static bool within_limits(const struct read_request *req, const struct arena *arena, size_t points,

@@ -35,6 +35,11 @@ struct read_request {
     int64_t t_min, t_max; /* points with t_min < t <= t_max */
     bool last_only;       /* only the newest point of each series in the range */
     bool labels_only;     /* series that may have points there; points do not matter */
+    /*
+     * With step_ms > 0 only the view from each of the times grid_start + i * step_ms matters: of
+     * the points between two of them the newest is enough. A reader may still give all of them.
+     */
+    int64_t grid_start, step_ms;
     size_t max_points;    /* ERR_LIMIT over it */
 };
 

@@ -321,7 +321,7 @@ static void test_table(void **state)
     assert_null(function_find(""));
 }
 
-/* ---- a range query is its instant queries ---- */
+/* ---- a range query is its instant queries; test_range_functions.c has those that add ---- */
 
 static const char wild[] =
     "c_total{i=\"1\"} 1 5 9 2 4 4 0 _ 7 7 8 1 0 3 stale 2 9 _x4 1+3x9 0+2x9\n"
@@ -334,7 +334,8 @@ static const char *const windows[] = {"rate(c_total[75s])",
                                       "resets(c_total[1m])",
                                       "changes(c_total[1m])",
                                       "avg_over_time(c_total[50s])",
-                                      "stddev_over_time(c_total[1m])",
+                                      "max_over_time(c_total[1m])",
+                                      "min_over_time(c_total[1m])",
                                       "quantile_over_time(0.3, c_total[1m])",
                                       "rate(c_total[1m] offset 20s)",
                                       "rate(c_total[5m:10s])",
