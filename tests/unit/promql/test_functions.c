@@ -339,7 +339,6 @@ static const char *const windows[] = {"rate(c_total[75s])",
                                       "quantile_over_time(0.3, c_total[1m])",
                                       "rate(c_total[1m] offset 20s)",
                                       "rate(c_total[5m:10s])",
-                                      "deriv(c_total[1m])",
                                       "rate(c_total[1m] @ 200)"};
 
 static void add_step(struct mem_reader *mr, const char *expr, int64_t t, struct buf *out)
