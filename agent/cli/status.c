@@ -8,6 +8,7 @@
 #include "cli_private.h"
 #include "pgvigil/base/mem.h"
 #include "pgvigil/base/str.h"
+#include "pgvigil/model/alert.h"
 
 struct status {
     json_t *gate, *alerts, *pools;
@@ -48,6 +49,12 @@ static void paint(const char *code, const char *text)
 #define YELLOW "33"
 #define GREEN  "32"
 
+/* What always fires (Watchdog) says nothing about the cluster. */
+static bool counts(const json_t *alert)
+{
+    return !str_eq(label_of(alert, "severity"), SEVERITY_NONE);
+}
+
 static void print_verdict(const struct status *s)
 {
     size_t i, firing = 0, critical = 0, down = 0;
@@ -55,7 +62,7 @@ static void print_verdict(const struct status *s)
     const json_t *nodes = json_object_get(s->gate, "nodes");
     json_array_foreach(alert_items(s), i, item)
     {
-        bool fires = str_eq(text_of(item, "state"), "firing");
+        bool fires = str_eq(text_of(item, "state"), "firing") && counts(item);
         firing += fires;
         critical += fires && str_eq(label_of(item, "severity"), "critical");
     }
@@ -84,12 +91,15 @@ static void print_verdict(const struct status *s)
 static void print_alerts(const struct status *s)
 {
     size_t i;
-    const json_t *item, *items = alert_items(s);
-    if (json_array_size(items) == 0)
-        return;
-    printf("\n%-9s  %-9s  %-24s  %s\n", "STATE", "SEVERITY", "ALERT", "SUMMARY");
-    json_array_foreach(items, i, item)
+    bool any = false;
+    const json_t *item;
+    json_array_foreach(alert_items(s), i, item)
     {
+        if (!counts(item))
+            continue;
+        if (!any)
+            printf("\n%-9s  %-9s  %-24s  %s\n", "STATE", "SEVERITY", "ALERT", "SUMMARY");
+        any = true;
         printf("%-9s  %-9s  %-24s  %s%s\n", text_of(item, "state"), label_of(item, "severity"),
                label_of(item, "alertname"),
                text_of(json_object_get(item, "annotations"), "summary"),

@@ -10,6 +10,7 @@
 #include <pthread.h>
 
 #include "pgvigil/base/mem.h"
+#include "pgvigil/base/str.h"
 
 const char *alert_state_name(enum alert_state state)
 {
@@ -24,6 +25,12 @@ const char *alert_state_name(enum alert_state state)
         return "resolved";
     }
     return "inactive";
+}
+
+bool alert_counts(const struct alert *a)
+{
+    const char *severity = labels_get(&a->labels, "severity");
+    return severity == NULL || !str_eq(severity, SEVERITY_NONE);
 }
 
 /* ---- copies ---- */

@@ -63,6 +63,14 @@ struct notify {
     int64_t next_seq;
 };
 
+/* The one place that says what the webhook gets; a group never holds anything else. */
+static bool is_for_webhook(const struct alert *a)
+{
+    const char *severity = labels_get(&a->labels, "severity");
+    return severity == NULL ||
+           (!str_eq(severity, SEVERITY_INFO) && !str_eq(severity, SEVERITY_NONE));
+}
+
 /* ---- groups ---- */
 
 static void group_key(const struct alert *a, struct buf *out)
@@ -353,7 +361,7 @@ void notify_restore(struct notify *n, const struct alerts_image *image, struct n
     (void)now;
     n->next_seq = i64_max(n->next_seq, image->next_seq);
     for (size_t i = 0; i < image->alert_count; i++)
-        if (image->alerts[i]->state == ALERT_FIRING)
+        if (image->alerts[i]->state == ALERT_FIRING && is_for_webhook(image->alerts[i]))
             (void)put_member(group_of(n, image->alerts[i]), image->alerts[i]);
     for (size_t i = 0; i < image->outbox_count; i++) {
         struct outbox_row row = image->outbox[i];
@@ -383,7 +391,7 @@ void notify_change(struct notify *n, const struct alert *a, enum alert_state fro
         alerts_tx_put_alert(n->tx, a);
     else if (from == ALERT_PENDING || from == ALERT_FIRING)
         alerts_tx_drop_alert(n->tx, a->fingerprint);
-    if ((a->state == ALERT_FIRING) == (from == ALERT_FIRING))
+    if ((a->state == ALERT_FIRING) == (from == ALERT_FIRING) || !is_for_webhook(a))
         return;
     if (a->state == ALERT_FIRING || a->state == ALERT_RESOLVED) {
         struct group *g = group_of(n, a);

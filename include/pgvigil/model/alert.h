@@ -9,6 +9,13 @@
 #include "pgvigil/base/clock.h"
 #include "pgvigil/model/labels.h"
 
+/*
+ * Values of the label `severity` that mean less than a message: info is for the report; none is for
+ * an alert that always fires (Watchdog) and says that the way works, not that something is wrong.
+ */
+#define SEVERITY_INFO "info"
+#define SEVERITY_NONE "none"
+
 enum alert_state { ALERT_INACTIVE, ALERT_PENDING, ALERT_FIRING, ALERT_RESOLVED };
 const char *alert_state_name(enum alert_state state);
 
@@ -27,6 +34,9 @@ struct alert {
     const char *expr;         /* for generatorURL */
     const char *reason;       /* why it was resolved, "" otherwise: removed, lost, ... */
 };
+
+/* false for severity none: nothing is wrong when it fires. */
+bool alert_counts(const struct alert *a);
 
 /* Deep copy, one allocation tree freed by alert_destroy. */
 struct alert *alert_copy(const struct alert *a);

@@ -7,6 +7,10 @@
  * webhook-id, `durable=false`. At least once, in order per group, retried with backoff and jitter
  * (cap 5 min), Retry-After honoured, kept for 72 h, two in flight per receiver. Engine thread.
  *
+ * notify.webhook gets what a person should hear of now: alerts of severity info are for the report
+ * and Watchdog (severity none) is for the watchdog's receiver, so neither is sent there nor
+ * repeated. Both are stored and shown like all others.
+ *
  * Alerts are grouped by cluster, pool and replica; the body is Alertmanager's webhook version 4
  * with the headers webhook-id and webhook-timestamp of Standard Webhooks.
  */

@@ -366,6 +366,10 @@ static void status_tells_the_verdict_first(void **state)
     assert_true(str_starts(t.out, "OK: all 2 nodes answer, nothing fires\n"));
     assert_non_null(strstr(t.out, "1.23s"));
     assert_null(strchr(t.out, '\033')); /* no terminal, no colour */
+    publish_alert(&d, "none");          /* Watchdog: nothing is wrong when it fires */
+    assert_int_equal(runf("pgvigil status --config %s", t.config), 0);
+    assert_true(str_starts(t.out, "OK: all 2 nodes answer, nothing fires\n"));
+    assert_null(strstr(t.out, "it is late"));
     publish_alert(&d, "warning");
     assert_int_equal(runf("pgvigil status --url %s/", d.url), 0);
     assert_true(str_starts(t.out, "LOOK: 1 alerts firing"));

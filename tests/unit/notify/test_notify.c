@@ -247,10 +247,11 @@ static void move_clock(int64_t ms)
     turn();
 }
 
-static void change(const char *name, const char *replica, enum alert_state from,
-                   enum alert_state to, const char *summary)
+static void change_severe(const char *name, const char *replica, const char *severity,
+                          enum alert_state from, enum alert_state to, const char *summary)
 {
-    const struct label labels[] = {{"alertname", name}, {"cluster", "main"}, {"replica", replica}};
+    const struct label labels[] = {
+        {"alertname", name}, {"cluster", "main"}, {"replica", replica}, {"severity", severity}};
     const struct label annotations[] = {{"summary", summary}};
     struct now now = clock_read();
     struct alert a = {.state = to,
@@ -266,6 +267,12 @@ static void change(const char *name, const char *replica, enum alert_state from,
                       .reason = ""};
     a.fingerprint = labels_fingerprint(&a.labels);
     notify_change(agent.notify, &a, from);
+}
+
+static void change(const char *name, const char *replica, enum alert_state from,
+                   enum alert_state to, const char *summary)
+{
+    change_severe(name, replica, "warning", from, to, summary);
 }
 
 static void fire(const char *name, const char *replica)
@@ -522,6 +529,37 @@ static void sends_from_memory_when_the_store_is_slow(void **state)
     assert_int_equal(receiver.count, 2);
 }
 
+/* ---- what the webhook does not get ---- */
+
+/* Stored, so that it goes on after a restart; never told, not even to a receiver that is new or
+ * when the group has a message. */
+static void info_and_watchdog_are_not_sent(void **state)
+{
+    (void)state;
+    open_agent(NULL);
+    change_severe("SlowQueries", "pg2", "info", ALERT_INACTIVE, ALERT_FIRING, "x");
+    change_severe("Watchdog", "pg2", "none", ALERT_INACTIVE, ALERT_FIRING, "x");
+    flush();
+    wait_for(agent.committed == 1);
+    assert_int_equal(stats().outbox_depth, 0);
+    assert_string_equal(outbox("SELECT count(*) FROM alerts"), "2");
+    fire("Lag", "pg2");
+    flush();
+    wait_for(receiver.count == 1);
+    assert_int_equal(occurrences(receiver.requests[0].body, "\"fingerprint\""), 1);
+    wait_for(str_eq(outbox("SELECT count(*) FROM outbox WHERE delivered_at IS NOT NULL"), "1"));
+    close_agent();
+    open_agent(NULL);
+    fire("Down", "pg2");
+    change_severe("SlowQueries", "pg2", "info", ALERT_FIRING, ALERT_RESOLVED, "x");
+    flush();
+    wait_for(receiver.count == 2);
+    assert_int_equal(occurrences(receiver.requests[1].body, "\"fingerprint\""), 2);
+    assert_null(strstr(receiver.requests[1].body, "SlowQueries"));
+    assert_null(strstr(receiver.requests[1].body, "Watchdog"));
+    assert_string_equal(outbox("SELECT count(*) FROM outbox"), "2");
+}
+
 /* ---- restart and reload ---- */
 
 static void sends_what_the_last_run_left(void **state)
@@ -626,6 +664,7 @@ int main(void)
         CASE(gives_up_after_72_hours_of_tries),
         CASE(sends_from_memory_when_the_store_fails),
         CASE(sends_from_memory_when_the_store_is_slow),
+        CASE(info_and_watchdog_are_not_sent),
         CASE(sends_what_the_last_run_left),
         CASE(keeps_rows_without_a_receiver_and_tells_a_new_one),
         CASE(tells_a_large_group_in_parts),
