@@ -2,7 +2,7 @@
  * `pgvigil check-config`: what the daemon would refuse at start, told without starting it.
  */
 #include "cli_private.h"
-#include "pgvigil/rules/rule_file.h"
+#include "pgvigil/rules/overrides.h"
 
 static int print_findings(const struct diag *diag)
 {
@@ -23,7 +23,7 @@ int cli_check_config(const struct cli_args *args)
     diag_init(&diag);
     struct config *config = config_load(path, &diag);
     if (config != NULL)
-        set = rule_set_load((const char *const *)config->rules, config->rule_count, &diag);
+        set = rule_set_of_config(config, &diag);
     if (set == NULL) {
         rc = print_findings(&diag);
     } else {

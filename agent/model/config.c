@@ -47,6 +47,7 @@ static void config_free(struct config *c)
 {
     free_lists(c);
     free_texts(c->rules, c->rule_count);
+    config_overrides_free(c->overrides, c->override_count);
     free_texts(c->outgoing.deny, c->outgoing.deny_count);
     mem_free(c->outgoing.ca);
     mem_free(c->outgoing.cert);
@@ -112,6 +113,8 @@ void config_build_init(struct config_build *b, struct diag *diag)
     atomic_init(&b->config->refs, 1);
     list_init(&b->nodes, config_table_node(), "node", sizeof(struct config_node), NODES_MAX);
     list_init(&b->pools, config_table_pool(), "pool", sizeof(struct config_pool), POOLS_MAX);
+    list_init(&b->overrides, config_table_override(), "override", sizeof(struct config_override),
+              OVERRIDES_MAX);
     list_init(&b->logs, config_table_log(), "log", sizeof(struct config_log), LOGS_MAX);
     for (size_t i = 0; i < table->count; i++) {
         const struct setting *row = &table->rows[i];
@@ -134,9 +137,12 @@ struct config *config_build_end(struct config_build *b)
     c->pool_count = b->pools.n;
     c->logs = b->logs.array;
     c->log_count = b->logs.n;
+    c->overrides = b->overrides.array;
+    c->override_count = b->overrides.n;
     mem_free(b->nodes.items);
     mem_free(b->pools.items);
     mem_free(b->logs.items);
+    mem_free(b->overrides.items);
     if (b->diag->count > 0 || b->diag->dropped > 0)
         config_unref(&c);
     return c;

@@ -18,6 +18,8 @@
 #define LOGS_MAX             256
 #define RULE_GLOBS_MAX       64
 #define EXTERNAL_MAX         16
+#define OVERRIDES_MAX        1000
+#define ALERT_NAME_MAX       256
 #define CONFIG_ROWS_MAX      48
 #define CONFIG_ITEM_ROWS_MAX 12
 #define DISCOVERED_MAX       64
@@ -40,10 +42,13 @@ enum setting_type {
     SETTING_DSN,      /* char *, checked and expanded later */
     SETTING_POOL_DSN, /* the only one of a pool's dsns */
     SETTING_POOL_DSNS,
-    SETTING_GLOBS,    /* rules: relative ones are below the file's directory */
-    SETTING_NETWORKS, /* outgoing.deny */
-    SETTING_LABELS,   /* external_labels */
-    SETTING_NODES,    /* lists of maps with tables of their own */
+    SETTING_THRESHOLD, /* struct config_threshold */
+    SETTING_TEXT,      /* char *, not empty */
+    SETTING_OVERRIDES, /* rule_overrides: maps by the names of alerts */
+    SETTING_GLOBS,     /* rules: relative ones are below the file's directory */
+    SETTING_NETWORKS,  /* outgoing.deny */
+    SETTING_LABELS,    /* external_labels */
+    SETTING_NODES,     /* lists of maps with tables of their own */
     SETTING_POOLS,
     SETTING_LOGS
 };
@@ -68,6 +73,7 @@ const struct setting_table *config_table_top(void);
 const struct setting_table *config_table_node(void);
 const struct setting_table *config_table_pool(void);
 const struct setting_table *config_table_log(void);
+const struct setting_table *config_table_override(void);
 /* Row of a key; it must be there. */
 size_t config_row(const struct setting_table *table, const char *key);
 
@@ -106,6 +112,7 @@ struct config_build {
     bool discovered;                        /* nodes are zero-config's */
     struct origin origins[CONFIG_ROWS_MAX]; /* by row of the top table */
     struct list nodes, pools, logs;
+    struct list overrides; /* by their key in the map, not by row 0 */
 };
 
 void config_build_init(struct config_build *b, struct diag *diag);
@@ -123,6 +130,18 @@ void *config_list_add(struct config_build *b, struct list *list, const struct or
 void config_check(struct config_build *b);
 
 void config_free_label(struct label *label);
+
+/* ---- config_overrides.c ---- */
+
+/* The override that is meant by this key of the map; NULL (told) if there can be none. */
+struct config_override *config_override_at(struct config_build *b, const struct yaml_node *key,
+                                           struct item **item);
+/* After its map was read. */
+void config_override_end(struct config_build *b, struct config_override *override,
+                         const struct item *item);
+void config_overrides_free(struct config_override *overrides, size_t n);
+/* "30s", "85%", "10MiB", "-1.5" */
+bool config_threshold_parse(const char *text, struct config_threshold *out) MUST_CHECK;
 
 /* A finding at a place. */
 void config_complain(struct config_build *b, const struct origin *at, const char *fmt, ...)

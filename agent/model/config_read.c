@@ -295,13 +295,15 @@ static void read_labels(struct config_build *b, const struct setting *row,
 
 static void read_items(struct config_build *b, const struct setting *row,
                        const struct yaml_node *node);
+static void read_overrides(struct config_build *b, const struct setting *row,
+                           const struct yaml_node *node);
 
 static void read_row(struct config_build *b, const struct target *target, size_t i,
                      const struct yaml_node *node)
 {
     const struct setting *row = &target->table->rows[i];
-    bool is_list =
-        row->type == SETTING_NODES || row->type == SETTING_POOLS || row->type == SETTING_LOGS;
+    bool is_list = row->type == SETTING_NODES || row->type == SETTING_POOLS ||
+                   row->type == SETTING_LOGS || row->type == SETTING_OVERRIDES;
     /* A list whose entries are all commented out is as good as absent. */
     if (is_list && node->kind == YAML_SCALAR && yaml_is_null(node))
         return;
@@ -312,6 +314,9 @@ static void read_row(struct config_build *b, const struct target *target, size_t
     case SETTING_POOLS:
     case SETTING_LOGS:
         read_items(b, row, node);
+        break;
+    case SETTING_OVERRIDES:
+        read_overrides(b, row, node);
         break;
     case SETTING_POOL_DSN:
     case SETTING_POOL_DSNS:
@@ -487,6 +492,34 @@ static void read_items(struct config_build *b, const struct setting *row,
         drop_logs(b);
     for (size_t i = 0; i < node->count; i++)
         read_item(b, list, node->items[i]);
+}
+
+/* ---- rule_overrides ---- */
+
+/* A map instead of a list: the names are the alerts', and a later file changes single fields. */
+static void read_overrides(struct config_build *b, const struct setting *row,
+                           const struct yaml_node *node)
+{
+    if (node->kind != YAML_MAP) {
+        config_value_wrong(b, row, node);
+        return;
+    }
+    for (size_t i = 0; i < node->count; i++) {
+        struct item *item;
+        struct config_override *override = config_override_at(b, node->keys[i], &item);
+        struct origin at = config_origin(b, node->items[i]);
+        if (override == NULL)
+            continue;
+        if (node->items[i]->kind != YAML_MAP) {
+            config_complain(b, &at, "'%s': expected a map, like {threshold: 30s, for: 10m}",
+                            override->alert);
+            continue;
+        }
+        struct target target = {
+            .table = b->overrides.table, .base = override, .origins = item->origins};
+        read_map(b, &target, "", node->items[i]);
+        config_override_end(b, override, item);
+    }
 }
 
 /* ---- files ---- */

@@ -20,6 +20,7 @@
 #define NODE(field) offsetof(struct config_node, field)
 #define POOL(field) offsetof(struct config_pool, field)
 #define LOG(field)  offsetof(struct config_log, field)
+#define OVER(field) offsetof(struct config_override, field)
 
 static const char *const scope_words[] = {"node", "cluster", NULL};
 static const char *const panic_words[] = {"primary", "best", "hold", NULL};
@@ -83,6 +84,8 @@ static const struct setting top_rows[] = {
      NULL, true, "share of reads that the primary takes in a fallback"},
     {"rules", SETTING_GLOBS, 0, "/usr/share/pgvigil/rules/*.yml /etc/pgvigil/rules/*.yml", 0,
      RULE_GLOBS_MAX, NULL, true, "rule files in Prometheus' format"},
+    {"rule_overrides", SETTING_OVERRIDES, 0, NULL, 0, OVERRIDES_MAX, NULL, true,
+     "changes to alerts of the rule files, by their names"},
     {"evaluation_interval", SETTING_DURATION, TOP(evaluation_interval_ms), "1s", 100, HOUR, NULL,
      false, "time between evaluations of rule groups without an interval of their own"},
     {"notify.webhook", SETTING_URL, TOP(notify.webhook), "", 0, 0, NULL, true,
@@ -138,6 +141,19 @@ static const struct setting log_rows[] = {
     {"path", SETTING_PATH, LOG(path), NULL, 0, 0, NULL, true, "path of the log file"},
 };
 
+static const struct setting override_rows[] = {
+    {"threshold", SETTING_THRESHOLD, OVER(threshold), NULL, 0, 0, NULL, true,
+     "the number that the expression compares with"},
+    {"for", SETTING_DURATION, OVER(for_ms), NULL, 0, 3660 * DAY, NULL, true,
+     "how long it holds before the alert fires"},
+    {"keep_firing_for", SETTING_DURATION, OVER(keep_firing_ms), NULL, 0, 3660 * DAY, NULL, true,
+     "how long it goes on firing after that"},
+    {"severity", SETTING_TEXT, OVER(severity), NULL, 0, LABEL_VALUE_MAX, NULL, true,
+     "the label severity"},
+    {"disabled", SETTING_BOOL, OVER(disabled), "false", 0, 0, NULL, true,
+     "true takes the alert out"},
+};
+
 #define TABLE_OF(rows)        \
     {                         \
         rows, ARRAY_LEN(rows) \
@@ -146,6 +162,7 @@ static const struct setting_table top_table = TABLE_OF(top_rows);
 static const struct setting_table node_table = TABLE_OF(node_rows);
 static const struct setting_table pool_table = TABLE_OF(pool_rows);
 static const struct setting_table log_table = TABLE_OF(log_rows);
+static const struct setting_table override_table = TABLE_OF(override_rows);
 
 _Static_assert(ARRAY_LEN(top_rows) <= CONFIG_ROWS_MAX, "origins are kept for each row");
 _Static_assert(ARRAY_LEN(node_rows) <= CONFIG_ITEM_ROWS_MAX, "origins are kept for each row");
@@ -169,6 +186,11 @@ const struct setting_table *config_table_pool(void)
 const struct setting_table *config_table_log(void)
 {
     return &log_table;
+}
+
+const struct setting_table *config_table_override(void)
+{
+    return &override_table;
 }
 
 size_t config_row(const struct setting_table *table, const char *key)

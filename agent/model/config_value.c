@@ -131,6 +131,15 @@ static void describe(const struct setting *row, struct buf *out)
     case SETTING_LABELS:
         buf_add_str(out, "a map of names to texts, like {region: eu}");
         break;
+    case SETTING_THRESHOLD:
+        buf_add_str(out, "a number, with its unit if it has one, like 30s, 85% or 10MiB");
+        break;
+    case SETTING_TEXT:
+        buf_add_str(out, "a text, like critical");
+        break;
+    case SETTING_OVERRIDES:
+        buf_add_str(out, "a map of alerts, like {HighReplicationLag: {threshold: 30s}}");
+        break;
     case SETTING_NODES:
     case SETTING_POOLS:
     case SETTING_LOGS:
@@ -272,6 +281,10 @@ static bool set_text(const struct setting *row, void *base, const char *text)
         if (text[0] != '\0' && !config_url_is_valid(text))
             return false;
         break;
+    case SETTING_TEXT:
+        if (text[0] == '\0' || strlen(text) > (size_t)row->max)
+            return false;
+        break;
     default:
         return false;
     }
@@ -373,6 +386,8 @@ static enum parsed set_plain(const struct setting *row, void *field, const struc
         return set_percent(row, field, node->text);
     case SETTING_WORD:
         return set_word(row, field, node->text);
+    case SETTING_THRESHOLD:
+        return config_threshold_parse(node->text, field) ? PARSED_OK : PARSED_WRONG;
     default:
         return set_number(row, field, node);
     }
@@ -382,7 +397,7 @@ static bool is_plain(enum setting_type type)
 {
     return type == SETTING_BOOL || type == SETTING_SWITCH || type == SETTING_COUNT ||
            type == SETTING_DURATION || type == SETTING_SIZE || type == SETTING_PERCENT ||
-           type == SETTING_WORD;
+           type == SETTING_WORD || type == SETTING_THRESHOLD;
 }
 
 void config_value_set(struct config_build *b, const struct setting *row, void *base,

@@ -53,6 +53,36 @@ struct config_log {
     char *path;
 };
 
+/* A number as people write it, in what Prometheus counts in. */
+enum config_threshold_kind {
+    THRESHOLD_NONE,
+    THRESHOLD_NUMBER,
+    THRESHOLD_SECONDS,
+    THRESHOLD_FRACTION, /* 85% is 0.85 */
+    THRESHOLD_BYTES
+};
+
+struct config_threshold {
+    enum config_threshold_kind kind;
+    double value;
+    char text[32]; /* as written */
+};
+
+struct config_place {
+    char *file; /* NULL: nowhere */
+    int line, col;
+};
+
+/* What rule_overrides changes about the alerts of a name; see rules/overrides.h. */
+struct config_override {
+    char *alert;
+    struct config_place at, threshold_at;
+    struct config_threshold threshold;
+    int64_t for_ms, keep_firing_ms; /* -1 = as in the rule file */
+    char *severity;                 /* NULL = as in the rule file */
+    bool disabled;
+};
+
 struct config_gate {
     int64_t max_lag_ms, hard_lag_ms, hold_ms, lease_ms, probe_timeout_ms;
     int fall, down_after, min_fresh;
@@ -86,6 +116,8 @@ struct config {
     struct config_gate gate;
     char **rules; /* globs */
     size_t rule_count;
+    struct config_override *overrides;
+    size_t override_count;
     int64_t evaluation_interval_ms;
     struct {
         char *webhook; /* "" = none */

@@ -124,6 +124,28 @@ static const struct bad bad_values[] = {
      "t.yaml:1:10: 'cluster': environment variable 'PGVIGIL_NOT_SET' is not set\n"},
 };
 
+static const struct bad bad_overrides[] = {
+    {"rule_overrides: x\n", "t.yaml:1:17: 'rule_overrides': expected a map of alerts, like "
+                            "{HighReplicationLag: {threshold: 30s}}, found 'x'\n"},
+    {"rule_overrides: {A: 5, B: [x]}\n",
+     "t.yaml:1:21: 'A': expected a map, like {threshold: 30s, for: 10m}\n"
+     "t.yaml:1:27: 'B': expected a map, like {threshold: 30s, for: 10m}\n"},
+    {"rule_overrides: {A: {treshold: 1}}\n",
+     "t.yaml:1:22: unknown key 'treshold', did you mean 'threshold'?\n"},
+    {"rule_overrides: {A: {threshold: 5 s}}\n",
+     "t.yaml:1:33: 'threshold': expected a number, with its unit if it has one, like 30s, 85% or "
+     "10MiB, found '5 s'\n"},
+    {"rule_overrides: {A: {threshold: Inf}}\n",
+     "t.yaml:1:33: 'threshold': expected a number, with its unit if it has one, like 30s, 85% or "
+     "10MiB, found 'Inf'\n"},
+    {"rule_overrides: {A: {for: 5, severity: \"\", disabled: no}}\n",
+     "t.yaml:1:27: 'for': expected a duration with a unit, like 10s, found '5'\n"
+     "t.yaml:1:40: 'severity': expected a text, like critical, found ''\n"
+     "t.yaml:1:54: 'disabled': expected true or false, found 'no'\n"},
+    {"rule_overrides: {\"\": {}}\n",
+     "t.yaml:1:18: the name of an alert must have 1 to 256 bytes\n"},
+};
+
 static const struct bad bad_nodes[] = {
     {"nodes: x\n", "t.yaml:1:8: 'nodes': expected a list of maps, found 'x'\n"},
     {"nodes: [x]\n", "t.yaml:1:9: a node must be a map, like {name: app, ...}\n"},
@@ -216,6 +238,7 @@ static void nodes_and_pools_are_strict(void **state)
 {
     (void)state;
     check_bad(bad_nodes, ARRAY_LEN(bad_nodes));
+    check_bad(bad_overrides, ARRAY_LEN(bad_overrides));
 }
 
 static void settings_fit_together(void **state)

@@ -58,6 +58,24 @@ static struct config *load(struct diag *diag, struct buf *findings)
     return c;
 }
 
+/* A later file changes single fields; each is told at its place. */
+static void check_overrides(const struct config *c)
+{
+    const struct config_override *a = &c->overrides[0];
+    assert_int_equal(c->override_count, 3);
+    assert_string_equal(a->alert, "A");
+    assert_int_equal(a->threshold.kind, THRESHOLD_SECONDS);
+    assert_true(a->threshold.value == 30);
+    assert_int_equal(a->for_ms, 120000);
+    assert_int_equal(a->keep_firing_ms, -1);
+    assert_null(a->severity);
+    assert_non_null(strstr(a->at.file, "conf.d/10.yaml"));
+    assert_non_null(strstr(a->threshold_at.file, "pgvigil.yaml"));
+    assert_int_equal(a->threshold_at.line, 8);
+    assert_string_equal(c->overrides[1].severity, "x");
+    assert_true(c->overrides[2].disabled);
+}
+
 static void parts_are_merged(void **state)
 {
     static const struct file files[] = {
@@ -65,11 +83,13 @@ static void parts_are_merged(void **state)
                          "  - {name: a, dsn: host=x, zone: one}\n"
                          "pools: [{name: app, dsn: host=x}]\n"
                          "logs: [{pool: app, path: /one}, {pool: app, path: /two}]\n"
-                         "external_labels: {a: 1, b: 2}\n"},
+                         "external_labels: {a: 1, b: 2}\n"
+                         "rule_overrides: {A: {threshold: 30s, for: 1m}, B: {severity: x}}\n"},
         {"conf.d/9.yaml", "cluster: nine\n"}, /* bytes, not numbers: it is the last */
         {"conf.d/10.yaml", "cluster: ten\nnodes:\n  - {name: a, zone: two, max_lag: 5s}\n"
                            "  - {name: b, dsn: host=y}\n"
-                           "external_labels: {b: 3, c: 4}\n"},
+                           "external_labels: {b: 3, c: 4}\n"
+                           "rule_overrides: {A: {for: 2m}, C: {disabled: true}}\n"},
         {"conf.d/20.yaml", "pools:\n  - {name: app, dsns: [host=p, host=q]}\n"
                            "logs: [{pool: app, path: /three}]\n"},
         {"conf.d/.x.yaml", "broken: [\n"},
@@ -101,6 +121,7 @@ static void parts_are_merged(void **state)
     assert_string_equal(c->rules[0], glob);
     assert_string_equal(c->rules[1], "/abs.yml");
     mem_free(glob);
+    check_overrides(c);
     config_unref(&c);
     diag_deinit(&diag);
     buf_deinit(&findings);
