@@ -60,7 +60,7 @@ static void add_matrix(struct buf *out, const struct promql_value *v)
     }
 }
 
-void promql_print_json(const struct promql_value *v, struct buf *out)
+void promql_print_json_open(const struct promql_value *v, struct buf *out)
 {
     buf_printf(out, "{\"resultType\":\"%s\",\"result\":", promql_type_name(v->type));
     switch (v->type) {
@@ -85,5 +85,10 @@ void promql_print_json(const struct promql_value *v, struct buf *out)
         buf_add_char(out, ']');
         break;
     }
+}
+
+void promql_print_json(const struct promql_value *v, struct buf *out)
+{
+    promql_print_json_open(v, out);
     buf_add_char(out, '}');
 }

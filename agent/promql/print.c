@@ -73,7 +73,7 @@ static void add_number(double v, bool is_duration, struct buf *out)
         print_plain(v, out);
 }
 
-static void add_quoted(const char *s, struct buf *out)
+void promql_print_string(const char *s, struct buf *out)
 {
     size_t n = 4 * strlen(s) + 16; /* \xff for each byte */
     char *text = mem_alloc(n);
@@ -96,7 +96,7 @@ static void add_label_name(const char *name, struct buf *out)
     if (is_plain_name(name))
         buf_add_str(out, name);
     else
-        add_quoted(name, out);
+        promql_print_string(name, out);
 }
 
 static void add_label_list(const struct label_list *list, struct buf *out)
@@ -185,7 +185,7 @@ static void print_matcher(const struct matcher *m, struct buf *out)
 
     add_label_name(m->name, out);
     buf_add_str(out, ops[m->op]);
-    add_quoted(m->value, out);
+    promql_print_string(m->value, out);
 }
 
 static bool is_outer_name(const struct node *node, const struct matcher *m)
@@ -299,7 +299,7 @@ static void print_bare(const struct node *node, struct buf *out)
         add_number(node->number, node->is_duration, out);
         break;
     case NODE_STRING:
-        add_quoted(node->string, out);
+        promql_print_string(node->string, out);
         break;
     case NODE_SELECTOR:
         print_selector(node, out);

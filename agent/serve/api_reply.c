@@ -18,7 +18,7 @@ static const struct {
 } errors[] = {
     [API_BAD_DATA] = {"bad_data", 400},   [API_EXECUTION] = {"execution", 422},
     [API_TIMEOUT] = {"timeout", 503},     [API_CANCELED] = {"canceled", 499},
-    [API_INTERNAL] = {"internal", 500},   [API_UNAVAILABLE] = {"unavailable", 503},
+    [API_INTERNAL] = {"internal", 500},   [API_UNAVAILABLE] = {"unavailable", 500},
     [API_NOT_FOUND] = {"not_found", 404},
 };
 

@@ -5,16 +5,18 @@
  */
 #include "api_v1.h"
 
+#include "api_params.h"
 #include "pgvigil/base/mem.h"
 #include "pgvigil/base/str.h"
+#include "pgvigil/promql/print.h"
 #include "pgvigil/promql/selector.h"
 
 struct filter {
     const struct params *params;
-    const char *type; /* "alert", "record", or NULL */
-    bool without_alerts;
-    struct promql_expr *match[QUERY_MATCHERS_MAX];
-    size_t match_count;
+    bool only_alerts, only_records, without_alerts;
+    struct matcher_sets match;
+    int64_t group_limit; /* 0 = all */
+    const char *token;   /* of the group to begin with; NULL = the first */
     const struct alert_list *alerts;
 };
 
@@ -34,19 +36,19 @@ static bool is_wanted(const struct params *p, const char *name, const char *valu
 
 static bool labels_match(const struct filter *f, const struct labels *labels)
 {
-    for (size_t i = 0; i < f->match_count; i++) {
+    for (size_t i = 0; i < f->match.n; i++) {
         size_t n;
         matcher_regex_fn regex;
-        const struct matcher *m = promql_selector(f->match[i], &n, &regex);
+        const struct matcher *m = promql_selector(f->match.v[i], &n, &regex);
         if (matchers_match(m, n, regex, labels))
             return true;
     }
-    return f->match_count == 0;
+    return f->match.n == 0;
 }
 
 static bool rule_wanted(const struct filter *f, const struct rule_shown *rule)
 {
-    if (f->type != NULL && rule->is_alert != str_eq(f->type, "alert"))
+    if (rule->is_alert ? f->only_records : f->only_alerts)
         return false;
     return is_wanted(f->params, "rule_name[]", rule->name) && labels_match(f, &rule->labels);
 }
@@ -103,6 +105,37 @@ static const char *state_of(const struct filter *f, const struct rule_group_show
     return state;
 }
 
+/* As Prometheus words it, which is what its users compare and link to. */
+static void add_query(struct buf *out, const char *expr_text)
+{
+    struct promql_error ignored;
+    struct promql_expr *expr = promql_parse(expr_text, &ignored);
+    struct buf text;
+    buf_init(&text, out->max);
+    if (expr != NULL)
+        promql_print(expr, &text);
+    else
+        buf_add_str(&text, expr_text);
+    buf_add_json(out, text.data);
+    buf_deinit(&text);
+    promql_destroy(&expr);
+}
+
+/* A key that Prometheus does not have and its readers skip: the rule works, but not as meant. */
+static void add_warnings(struct buf *out, const struct rule_shown *rule)
+{
+    const char *const texts[] = {rule->missing, rule->note};
+    bool any = false;
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        if (texts[i] == NULL || *texts[i] == '\0')
+            continue;
+        buf_add_str(out, any ? "," : ",\"warnings\":[");
+        buf_add_json(out, texts[i]);
+        any = true;
+    }
+    buf_add_str(out, any ? "]" : "");
+}
+
 static void add_rule(struct buf *out, const struct filter *f, const struct rule_group_shown *group,
                      const struct rule_shown *rule)
 {
@@ -110,7 +143,7 @@ static void add_rule(struct buf *out, const struct filter *f, const struct rule_
     buf_add_str(out, "{\"name\":");
     buf_add_json(out, rule->name);
     buf_add_str(out, ",\"query\":");
-    buf_add_json(out, rule->expr);
+    add_query(out, rule->expr);
     buf_add_str(out, ",\"labels\":");
     labels_print_json(&rule->labels, out);
     if (rule->is_alert) {
@@ -126,19 +159,21 @@ static void add_rule(struct buf *out, const struct filter *f, const struct rule_
         buf_add_str(out, ",\"lastError\":");
         buf_add_json(out, rule->error);
     }
+    add_warnings(out, rule);
     add_run(out, rule->run_ns, rule->run_at);
     buf_printf(out, ",\"type\":\"%s\"}", rule->is_alert ? "alerting" : "recording");
 }
 
-static size_t count_wanted(const struct filter *f, const struct rule_group_shown *group)
+/* A group is left out if the filter leaves none of its rules. */
+static bool group_wanted(const struct filter *f, const struct rule_group_shown *group)
 {
-    size_t n = 0;
+    bool any = group->n == 0;
     if (!is_wanted(f->params, "rule_group[]", group->name) ||
         !is_wanted(f->params, "file[]", group->file))
-        return 0;
-    for (size_t i = 0; i < group->n; i++)
-        n += rule_wanted(f, &group->rules[i]);
-    return n;
+        return false;
+    for (size_t i = 0; i < group->n && !any; i++)
+        any = rule_wanted(f, &group->rules[i]);
+    return any;
 }
 
 static void add_group(struct buf *out, const struct filter *f, const struct rule_group_shown *group)
@@ -162,66 +197,143 @@ static void add_group(struct buf *out, const struct filter *f, const struct rule
     buf_add_str(out, "]}");
 }
 
-static bool read_match(struct filter *f, const char *text, struct reply *reply)
+/* ---- parameters ---- */
+
+static bool read_type(struct filter *f, struct reply *reply)
 {
-    struct promql_error err;
-    matcher_regex_fn regex;
-    size_t n;
-    if (f->match_count == QUERY_MATCHERS_MAX) {
-        api_fail(reply, API_BAD_DATA, "invalid parameter \"match[]\": too many selectors");
-        return false;
-    }
-    struct promql_expr *expr = promql_parse(text, &err);
-    if (expr == NULL) {
-        api_fail(reply, API_BAD_DATA, "invalid parameter \"match[]\": %s", err.text);
-        return false;
-    }
-    f->match[f->match_count++] = expr;
-    if (promql_selector(expr, &n, &regex) != NULL)
+    const char *type = api_given(f->params, "type");
+    if (type == NULL)
         return true;
-    api_fail(reply, API_BAD_DATA,
-             "invalid parameter \"match[]\": 1:1: parse error: a selector is wanted");
-    return false;
+    f->only_alerts = strcasecmp(type, "alert") == 0;
+    f->only_records = strcasecmp(type, "record") == 0;
+    return f->only_alerts || f->only_records ||
+           api_refuse(reply, "type", "not supported value \"%.100s\"", type);
+}
+
+static bool read_exclude_alerts(struct filter *f, struct reply *reply)
+{
+    static const char *const yes[] = {"1", "t", "true"}, *const no[] = {"0", "f", "false"};
+    const char *text = api_given(f->params, "exclude_alerts");
+    for (size_t i = 0; text != NULL && i < ARRAY_LEN(yes); i++) {
+        f->without_alerts = f->without_alerts || strcasecmp(text, yes[i]) == 0;
+        if (f->without_alerts || strcasecmp(text, no[i]) == 0)
+            return true;
+    }
+    return text == NULL ||
+           api_refuse(reply, "exclude_alerts",
+                      "error converting exclude_alerts: strconv.ParseBool: parsing \"%.100s\": "
+                      "invalid syntax",
+                      text);
+}
+
+static bool read_page(struct filter *f, struct reply *reply)
+{
+    const char *limit = api_given(f->params, "group_limit");
+    f->token = api_given(f->params, "group_next_token");
+    if (limit == NULL && f->token != NULL) {
+        return api_refuse(reply, "group_next_token",
+                          "group_limit needs to be present in order to paginate over the groups");
+    }
+    if (limit == NULL)
+        return true;
+    if (!str_parse_i64(limit, INT32_MIN, INT32_MAX, &f->group_limit)) {
+        return api_refuse(reply, "group_limit",
+                          "group_limit needs to be a valid number: strconv.ParseInt: parsing "
+                          "\"%.100s\": invalid syntax",
+                          limit);
+    }
+    return f->group_limit > 0 ||
+           api_refuse(reply, "group_limit", "group_limit needs to be greater than 0");
 }
 
 static bool read_filter(struct filter *f, struct reply *reply)
 {
-    const char *type = params_get(f->params, "type");
-    f->type = type != NULL && *type != '\0' ? type : NULL;
-    if (f->type != NULL && !str_eq(type, "alert") && !str_eq(type, "record")) {
-        api_fail(reply, API_BAD_DATA, "invalid parameter \"type\": not supported value \"%.100s\"",
-                 type);
-        return false;
+    return read_type(f, reply) && api_match(f->params, reply, &f->match) &&
+           read_exclude_alerts(f, reply) && read_page(f, reply);
+}
+
+/* ---- groups and their order ---- */
+
+#define TOKEN_MAX 33
+
+/* Names a group for as long as it is there, whatever becomes of the others. */
+static const char *group_token(const struct rule_group_shown *group, char out[TOKEN_MAX])
+{
+    uint64_t file = str_hash(group->file, strlen(group->file) + 1, STR_HASH_SEED);
+    uint64_t name = str_hash(group->name, strlen(group->name), file);
+    snprintf(out, TOKEN_MAX, "%016llx%016llx", (unsigned long long)file, (unsigned long long)name);
+    return out;
+}
+
+static int by_file_and_name(const void *a, const void *b)
+{
+    const struct rule_group_shown *x = *(const struct rule_group_shown *const *)a;
+    const struct rule_group_shown *y = *(const struct rule_group_shown *const *)b;
+    int c = strcmp(x->file, y->file);
+    return c != 0 ? c : strcmp(x->name, y->name);
+}
+
+/* All groups in Prometheus' order; mem_free. */
+static const struct rule_group_shown **sorted_groups(const struct rule_report *report)
+{
+    const struct rule_group_shown **groups = mem_alloc_array(report->n + 1, sizeof(*groups));
+    for (size_t i = 0; i < report->n; i++)
+        groups[i] = &report->groups[i];
+    qsort(groups, report->n, sizeof(*groups), by_file_and_name);
+    return groups;
+}
+
+/* Where the page begins; n if the token names no group. */
+static size_t page_start(const struct filter *f, const struct rule_group_shown *const *groups,
+                         size_t n)
+{
+    char token[TOKEN_MAX];
+    size_t i = 0;
+    while (f->token != NULL && i < n && !str_eq(f->token, group_token(groups[i], token)))
+        i++;
+    return i;
+}
+
+static void add_page(struct buf *out, const struct filter *f,
+                     const struct rule_group_shown *const *groups, size_t n)
+{
+    char token[TOKEN_MAX] = "";
+    int64_t given = 0;
+    buf_add_str(out, "{\"status\":\"success\",\"data\":{\"groups\":[");
+    for (size_t g = 0; g < n; g++) {
+        if (!group_wanted(f, groups[g]))
+            continue;
+        if (f->group_limit > 0 && given == f->group_limit) {
+            group_token(groups[g], token);
+            break;
+        }
+        buf_add_str(out, given++ > 0 ? "," : "");
+        add_group(out, f, groups[g]);
     }
-    const char *without = params_get(f->params, "exclude_alerts");
-    f->without_alerts = without != NULL && (str_eq(without, "true") || str_eq(without, "1"));
-    for (size_t i = 0; i < f->params->n; i++)
-        if (str_eq(f->params->v[i].name, "match[]") && !read_match(f, f->params->v[i].value, reply))
-            return false;
-    return true;
+    buf_add_char(out, ']');
+    if (*token != '\0')
+        buf_printf(out, ",\"groupNextToken\":\"%s\"", token);
+    buf_add_str(out, "}}");
 }
 
 void api_rules(const struct request *req, struct reply *reply)
 {
-    struct buf *out = &reply->body;
     struct filter f = {.params = req->connection};
-    bool first = true;
     if (read_filter(&f, reply)) {
         struct rule_report *report = rule_board_get(req->from->rules);
         struct alert_list *alerts = alert_board_get(req->from->alerts);
+        const struct rule_group_shown **groups = sorted_groups(report);
+        size_t start = page_start(&f, groups, report->n);
         f.alerts = alerts;
-        buf_add_str(out, "{\"status\":\"success\",\"data\":{\"groups\":[");
-        for (size_t g = 0; g < report->n; g++) {
-            if (count_wanted(&f, &report->groups[g]) == 0)
-                continue;
-            buf_add_str(out, first ? "" : ",");
-            first = false;
-            add_group(out, &f, &report->groups[g]);
+        if (f.token != NULL && start == report->n) {
+            api_refuse(reply, "group_next_token",
+                       "invalid group_next_token '%.100s'. were rule groups changed?", f.token);
+        } else {
+            add_page(&reply->body, &f, groups + start, report->n - start);
         }
-        buf_add_str(out, "]}}");
+        mem_free(groups);
         alert_list_unref(alerts);
         rule_report_unref(report);
     }
-    for (size_t i = 0; i < f.match_count; i++)
-        promql_destroy(&f.match[i]);
+    api_match_free(&f.match);
 }

@@ -4,10 +4,12 @@
  */
 #include "api_v1.h"
 
+#include "api_params.h"
 #include "pgvigil/base/mem.h"
 #include "pgvigil/base/str.h"
 #include "pgvigil/model/metrics.h"
 #include "pgvigil/promql/promql.h"
+#include "pgvigil/serve/expose.h"
 
 /* No `features`: Grafana would take us for Mimir. */
 static void build_info(const struct request *req, struct reply *reply)
@@ -61,22 +63,9 @@ static void metadata(const struct request *req, struct reply *reply)
         buf_add_json(out, all[i].name);
         buf_printf(out, ":[{\"type\":\"%s\",\"help\":", type_name(all[i].type));
         buf_add_json(out, all[i].help);
-        buf_add_str(out, ",\"unit\":\"\"}]");
+        buf_printf(out, ",\"unit\":\"%s\"}]", expose_unit(&all[i]));
     }
     buf_add_str(out, "}}");
-}
-
-static bool is_time_or_absent(const struct request *req, const char *name, int64_t *t,
-                              struct reply *reply)
-{
-    const char *text = req->param(req, name);
-    if (text == NULL || *text == '\0' || param_time(text, t))
-        return true;
-    api_fail(reply, API_BAD_DATA,
-             "invalid parameter \"%s\": Invalid time value for '%s': cannot parse \"%.100s\" to a "
-             "valid timestamp",
-             name, name, text);
-    return false;
 }
 
 /* There are none, but Grafana asks for them to learn whether there could be. */
@@ -85,8 +74,8 @@ static void exemplars(const struct request *req, struct reply *reply)
     struct promql_error err;
     int64_t start = -PARAM_TIME_MAX, end = PARAM_TIME_MAX;
     const char *query = req->param(req, "query");
-    if (!is_time_or_absent(req, "start", &start, reply) ||
-        !is_time_or_absent(req, "end", &end, reply))
+    if (!api_time(req->connection, "start", reply, &start) ||
+        !api_time(req->connection, "end", reply, &end))
         return;
     if (end < start) {
         api_fail(reply, API_BAD_DATA, "end timestamp must not be before start timestamp");
@@ -105,6 +94,8 @@ static const struct api_endpoint endpoints[] = {
     {"/api/v1/query_range", true, NULL, QUERY_RANGE},
     {"/api/v1/series", true, NULL, QUERY_SERIES},
     {"/api/v1/labels", true, NULL, QUERY_LABELS},
+    {"/api/v1/format_query", true, NULL, QUERY_FORMAT},
+    {"/api/v1/parse_query", true, NULL, QUERY_PARSE},
     {"/api/v1/alerts", false, api_alerts, QUERY_INSTANT},
     {"/api/v1/rules", false, api_rules, QUERY_INSTANT},
     {"/api/v1/metadata", false, metadata, QUERY_INSTANT},

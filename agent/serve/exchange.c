@@ -81,7 +81,8 @@ static void answer_at_once(struct exchange *x, const struct api_endpoint *endpoi
     struct params params;
     params_init(&params);
     if (read_params(x, head->is_form, &params)) {
-        struct request req = {from, head->path, param, &params};
+        struct request req = {
+            .from = from, .path = head->path, .param = param, .connection = &params};
         endpoint->run(&req, &x->reply);
     }
     params_deinit(&params);
@@ -129,8 +130,10 @@ static void not_found(struct exchange *x)
 }
 
 /* Answers what is wrong with the request itself; true if something was. */
-static bool refuse(struct exchange *x, const struct api_endpoint *endpoint, const char *method)
+static bool refuse(struct exchange *x, const struct api_endpoint *endpoint,
+                   const struct exchange_head *head)
 {
+    const char *method = head->method, *encoding = head->encoding;
     bool posts = str_eq(method, "POST");
     if (endpoint == NULL) {
         not_found(x);
@@ -139,11 +142,16 @@ static bool refuse(struct exchange *x, const struct api_endpoint *endpoint, cons
     } else if (!str_eq(method, "GET") && !str_eq(method, "HEAD") &&
                !(posts && endpoint->takes_post)) {
         x->reply.status = 405;
+        x->reply.allow = endpoint->takes_post ? "GET, HEAD, OPTIONS, POST" : NULL;
         x->reply.content_type = "text/plain; charset=utf-8";
         buf_add_str(&x->reply.body, "Method Not Allowed\n");
     } else if (!buf_ok(&x->body)) {
         api_fail(&x->reply, API_BAD_DATA, "the body is longer than %d bytes", SERVE_BODY_MAX);
         x->reply.status = 413;
+    } else if (encoding != NULL && *encoding != '\0' && strcasecmp(encoding, "identity") != 0) {
+        api_fail(&x->reply, API_BAD_DATA, "a body with content encoding \"%.100s\" is not taken",
+                 encoding);
+        x->reply.status = 415;
     } else {
         return false;
     }
@@ -159,7 +167,7 @@ bool exchange_start(struct exchange *x, const struct exchange_head *head,
     x->pool = pool;
     x->on_answer = on_answer;
     x->arg = arg;
-    if (refuse(x, endpoint, head->method))
+    if (refuse(x, endpoint, head))
         x->answered = true;
     else if (endpoint->run != NULL)
         answer_at_once(x, endpoint, head, from);

@@ -13,6 +13,7 @@ struct exchange;
 struct exchange_head {
     const char *method, *path; /* decoded */
     bool is_form;              /* the body is application/x-www-form-urlencoded */
+    const char *encoding;      /* of the body; "" = none */
     bool gzip;                 /* the client takes gzip */
 };
 

@@ -13,15 +13,28 @@
 #include "pgvigil/model/reader.h"
 #include "serve_private.h"
 
-#define QUERY_TIMEOUT_MS   10000
-#define QUERY_ARENA_MAX    (128 * 1024 * 1024)
-#define QUERY_SAMPLES_MAX  5000000
-#define QUERY_MATCHERS_MAX 64 /* match[] of one request */
+#define QUERY_TIMEOUT_MS  10000
+#define QUERY_ARENA_MAX   (128 * 1024 * 1024)
+#define QUERY_SAMPLES_MAX 5000000
 
-enum query_kind { QUERY_INSTANT, QUERY_RANGE, QUERY_SERIES, QUERY_LABELS, QUERY_LABEL_VALUES };
+enum query_kind {
+    QUERY_INSTANT,
+    QUERY_RANGE,
+    QUERY_SERIES,
+    QUERY_LABELS,
+    QUERY_LABEL_VALUES,
+    QUERY_FORMAT, /* no samples, but a long expression takes its time */
+    QUERY_PARSE
+};
+
+struct query_budget {
+    int64_t timeout_ms;
+    size_t arena_max, samples_max;
+};
 
 struct query {
     enum query_kind kind;
+    struct query_budget budget; /* that of the API unless the creator changes it */
     struct params params;
     char *label;   /* label values: NAME of the path */
     bool gzip;     /* the client takes it */
@@ -46,7 +59,7 @@ bool query_cancelled(void *arg);
 /* Fills q->reply. reader_warning is read after the evaluation; may be NULL. */
 void query_run(struct query *q, struct reader *reader, const char *reader_warning);
 
-/* ---- answers (api_error.c) ---- */
+/* ---- answers (api_reply.c) ---- */
 enum api_error {
     API_BAD_DATA,
     API_EXECUTION,

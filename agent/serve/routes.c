@@ -5,16 +5,17 @@
 #include "pgvigil/base/mem.h"
 #include "pgvigil/base/str.h"
 #include "pgvigil/gate/answer.h"
-#include "pgvigil/serve/expose.h"
 
+#include "negotiate.h"
 #include "serve_private.h"
 
 static void metrics(const struct request *req, struct reply *reply)
 {
     size_t n;
     struct batch **batches = snapshots_get(req->from->snapshots, &n);
-    reply->content_type = EXPOSE_CONTENT_TYPE;
-    expose_text(batches, n, &reply->body);
+    enum expose_format format = negotiate_exposition(req->accept != NULL ? req->accept : "");
+    reply->content_type = expose_content_type(format);
+    expose(format, batches, n, &reply->body);
     for (size_t i = 0; i < n; i++)
         batch_unref(batches[i]);
     mem_free(batches);
@@ -62,7 +63,6 @@ static const struct {
     {"/metrics", metrics, EXPOSE_CONTENT_TYPE},
     {"/-/healthy", healthy, "text/plain; charset=utf-8"},
     {"/-/ready", ready, "text/plain; charset=utf-8"},
-    {"/api/v1/alerts", api_alerts, "application/json"},
     {"/api/pgvigil/nodes", api_nodes, "application/json"},
     {"/api/pgvigil/gate", api_gate, "application/json"},
     {"/api/pgvigil/pools", api_pools, "application/json"},

@@ -27,6 +27,7 @@
 
 #include "api_v1.h"
 #include "exchange.h"
+#include "negotiate.h"
 
 #include <utlist.h>
 
@@ -75,6 +76,17 @@ static const char *param(const struct request *req, const char *name)
     return MHD_lookup_connection_value(req->connection, MHD_GET_ARGUMENT_KIND, name);
 }
 
+static const char *header(struct MHD_Connection *connection, const char *name)
+{
+    const char *value = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, name);
+    return value != NULL ? value : "";
+}
+
+static bool takes_gzip(struct MHD_Connection *connection)
+{
+    return negotiate_gzip(header(connection, MHD_HTTP_HEADER_ACCEPT_ENCODING));
+}
+
 static enum MHD_Result send_reply(struct MHD_Connection *connection, struct reply *reply)
 {
     static const char *const headers[][2] = {
@@ -101,7 +113,8 @@ static enum MHD_Result send_reply(struct MHD_Connection *connection, struct repl
     if (reply->gzip)
         MHD_add_response_header(response, "Content-Encoding", "gzip");
     if (reply->status == 405)
-        MHD_add_response_header(response, "Allow", "GET, HEAD, OPTIONS");
+        MHD_add_response_header(response, "Allow",
+                                reply->allow != NULL ? reply->allow : "GET, HEAD, OPTIONS");
     enum MHD_Result rc = MHD_queue_response(connection, (unsigned)reply->status, response);
     MHD_destroy_response(response);
     buf_deinit(&reply->body);
@@ -142,9 +155,15 @@ static enum MHD_Result answer_at_once(struct serve *s, struct MHD_Connection *co
     struct reply reply = {.content_type = "text/plain; charset=utf-8"};
     buf_init(&reply.body, REPLY_MAX);
     struct serve_sources from = sources(s);
-    struct request req = {&from, url, param, connection};
+    struct request req = {.from = &from,
+                          .path = url,
+                          .param = param,
+                          .connection = connection,
+                          .accept = header(connection, MHD_HTTP_HEADER_ACCEPT)};
     if (is_method(method, methods)) {
         route(&req, &reply);
+        if (takes_gzip(connection))
+            reply_gzip(&reply);
     } else {
         reply.status = 405;
         buf_add_str(&reply.body, "only GET, HEAD and OPTIONS\n");
@@ -161,23 +180,6 @@ static struct peer *peer_of(struct MHD_Connection *connection)
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
     return info != NULL ? info->socket_context : NULL;
-}
-
-static const char *header(struct MHD_Connection *connection, const char *name)
-{
-    const char *value = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, name);
-    return value != NULL ? value : "";
-}
-
-/* "gzip, deflate;q=0.5"; with q=0 it is refused. */
-static bool takes_gzip(struct MHD_Connection *connection)
-{
-    const char *found = strcasestr(header(connection, MHD_HTTP_HEADER_ACCEPT_ENCODING), "gzip");
-    if (found == NULL)
-        return false;
-    found += 4;
-    found += strspn(found, " ");
-    return strncmp(found, ";q=", 3) != 0 || strtod(found + 3, NULL) > 0;
 }
 
 static void pump(struct serve *s);
@@ -205,6 +207,7 @@ static enum MHD_Result start_exchange(struct serve *s, struct exchange *x,
         .path = url,
         .is_form = strncasecmp(header(connection, MHD_HTTP_HEADER_CONTENT_TYPE), form,
                                sizeof(form) - 1) == 0,
+        .encoding = header(connection, MHD_HTTP_HEADER_CONTENT_ENCODING),
         .gzip = takes_gzip(connection),
     };
     if (p == NULL)

@@ -24,12 +24,14 @@ struct request {
     /* Value of a query parameter, or NULL. */
     const char *(*param)(const struct request *req, const char *name);
     void *connection;
+    const char *accept; /* the header; NULL = none */
 };
 
 struct reply {
     int status;
     const char *content_type;
-    bool gzip; /* the body is compressed */
+    bool gzip;         /* the body is compressed */
+    const char *allow; /* with status 405; NULL = GET, HEAD, OPTIONS */
     struct buf body;
 };
 

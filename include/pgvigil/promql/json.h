@@ -8,5 +8,7 @@
 
 /* {"resultType":"vector","result":[...]} */
 void promql_print_json(const struct promql_value *value, struct buf *out);
+/* The same without the last brace: more members can follow. */
+void promql_print_json_open(const struct promql_value *value, struct buf *out);
 
 #endif

@@ -15,5 +15,7 @@ void promql_print(const struct promql_expr *expr, struct buf *out);
 void promql_print_pretty(const struct promql_expr *expr, struct buf *out);
 /* Of /api/v1/parse_query: the tree, as the query page of Prometheus 3 reads it. */
 void promql_print_tree(const struct promql_expr *expr, struct buf *out);
+/* A string with quotes and escapes, as expressions and Go's errors have it. */
+void promql_print_string(const char *s, struct buf *out);
 
 #endif

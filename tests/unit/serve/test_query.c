@@ -171,6 +171,36 @@ static const struct {
     {QUERY_LABELS, "match[]=%7Ba=~%22.*%22%7D", 400,
      BAD("invalid parameter \\\"match[]\\\": match[] must contain at least one non-empty "
          "matcher")},
+    {QUERY_FORMAT, "query=sum(m)by(a)", 200, OK("\"sum by (a) (m)\"")},
+    {QUERY_FORMAT, "query=sum(", 400,
+     BAD("invalid parameter \\\"query\\\": 1:5: parse error: unclosed left parenthesis")},
+    {QUERY_PARSE, "query=-1", 200, OK("{\"type\":\"numberLiteral\",\"val\":\"-1\"}")},
+    {QUERY_PARSE, "", 400,
+     BAD("invalid parameter \\\"query\\\": 1:1: parse error: no expression found in input")},
+    {QUERY_SERIES, "match[]=sum(m)", 400,
+     BAD("invalid parameter \\\"match[]\\\": 1:4: parse error: unexpected \\\"(\\\"")},
+    {QUERY_SERIES, "match[]=m[5m]", 400,
+     BAD("invalid parameter \\\"match[]\\\": 1:2: parse error: unexpected \\\"[\\\"")},
+    {QUERY_SERIES, "match[]=m%20offset%205m", 400,
+     BAD("invalid parameter \\\"match[]\\\": 1:3: parse error: unexpected <offset>")},
+    {QUERY_SERIES, "match[]=1%2B1", 400,
+     BAD("invalid parameter \\\"match[]\\\": 1:1: parse error: unexpected number \\\"1\\\"")},
+    {QUERY_SERIES, "match[]=(m)", 400,
+     BAD("invalid parameter \\\"match[]\\\": 1:1: parse error: unexpected \\\"(\\\"")},
+    {QUERY_SERIES, "match[]=m%2B1", 400,
+     BAD("invalid parameter \\\"match[]\\\": 1:2: parse error: unexpected <op:+>")},
+    {QUERY_SERIES, "match[]=", 400,
+     BAD("invalid parameter \\\"match[]\\\": 1:1: parse error: unexpected end of input")},
+    {QUERY_SERIES, "match[]=m{__name__=%22x%22}", 200, OK("[]")},
+    {QUERY_SERIES, "match[]=m&start=x", 400,
+     BAD("invalid parameter \\\"start\\\": Invalid time value for 'start': cannot parse "
+         "\\\"x\\\" to a valid timestamp")},
+    {QUERY_LABELS, "limit=2", 200,
+     "{\"status\":\"success\",\"data\":[\"__name__\",\"instance\"],\"warnings\":[\"results "
+     "truncated due to limit\"]}"},
+    {QUERY_LABEL_VALUES, "limit=1", 200,
+     "{\"status\":\"success\",\"data\":[\"a\"],\"warnings\":[\"results truncated due to "
+     "limit\"]}"},
     {QUERY_INSTANT, "query=m&timeout=0", 503,
      "{\"status\":\"error\",\"errorType\":\"timeout\",\"error\":\"query timed out in expression "
      "evaluation\"}"},
@@ -198,7 +228,13 @@ static void label_names_may_be_escaped(void **state)
     expect_values("U__no_64_e", 200, OK("[\"a\",\"b\"]"));
     expect_values("U____name__", 200, OK("[]")); /* `_name_` */
     expect_values("no such", 200, OK("[]"));
-    expect_values("\xff", 400, BAD("invalid label name: \\\"\xef\xbf\xbd\\\""));
+    expect_values("U__no_000064_e", 200, OK("[\"a\",\"b\"]"));
+    expect_values("U__no_0000064_e", 200, OK("[]")); /* too many digits: not escaped */
+    expect_values("U__no_ 64_e", 200, OK("[]"));
+    expect_values("U__no_d800_e", 200, OK("[]"));
+    expect_values("U__node_", 200, OK("[]"));
+    expect_values("\xff", 400, BAD("invalid label name: \\\"\\\\xff\\\""));
+    expect_values("", 400, BAD("invalid label name: \\\"\\\""));
 }
 
 static void compresses_what_is_worth_it(void **state)
@@ -286,7 +322,7 @@ static void workers_answer_refuse_and_give_up(void **state)
         exchange_body(x[i], "(vector(2))", 11);
         if (exchange_start(x[i], &head, &from, pool, on_answer, &a)) {
             refused++;
-            assert_int_equal(exchange_reply(x[i])->status, 503);
+            assert_int_equal(exchange_reply(x[i])->status, 500);
             assert_non_null(strstr(exchange_reply(x[i])->body.data, "\"unavailable\""));
         }
     }
@@ -401,7 +437,24 @@ static const struct {
     {"?match[]={severity=%22x%22}", GROUPS("")},
     {"?type=x", BAD("invalid parameter \\\"type\\\": not supported value \\\"x\\\"")},
     {"?match[]=a[5m]",
-     BAD("invalid parameter \\\"match[]\\\": 1:1: parse error: a selector is wanted")},
+     BAD("invalid parameter \\\"match[]\\\": 1:2: parse error: unexpected \\\"[\\\"")},
+    {"?match[]={a=~%22.*%22}", BAD("invalid parameter \\\"match[]\\\": match[] must contain at "
+                                   "least one non-empty matcher")},
+    {"?type=Record&exclude_alerts=F", GROUPS(GROUP RECORD "]}")},
+    {"?exclude_alerts=x",
+     BAD("invalid parameter \\\"exclude_alerts\\\": error converting exclude_alerts: "
+         "strconv.ParseBool: parsing \\\"x\\\": invalid syntax")},
+    {"?group_limit=x", BAD("invalid parameter \\\"group_limit\\\": group_limit needs to be a valid "
+                           "number: strconv.ParseInt: parsing \\\"x\\\": invalid syntax")},
+    {"?group_limit=0",
+     BAD("invalid parameter \\\"group_limit\\\": group_limit needs to be greater than 0")},
+    {"?group_next_token=x",
+     BAD("invalid parameter \\\"group_next_token\\\": group_limit needs to be present in order to "
+         "paginate over the groups")},
+    {"?group_limit=1&group_next_token=x",
+     BAD("invalid parameter \\\"group_next_token\\\": invalid group_next_token 'x'. were rule "
+         "groups changed?")},
+    {"?group_limit=1&type=record", GROUPS(GROUP RECORD "]}")},
 };
 
 static void shows_rules_with_their_alerts(void **state)
@@ -435,6 +488,92 @@ static void shows_rules_with_their_alerts(void **state)
     rule_board_destroy(&from.rules);
 }
 
+/* Pages of two of five groups, in the order of file and name; what is filtered out counts not. */
+static void gives_rules_in_pages(void **state)
+{
+    static const char *const names[][2] = {
+        {"/b.yml", "z"}, {"/a.yml", "y"}, {"/b.yml", "a"}, {"/c.yml", "k"}, {"/a.yml", "x"}};
+    static const char *const pages[] = {"x y ", "a z ", "k "};
+    struct serve_sources from = {.alerts = alert_board_create(), .rules = rule_board_create()};
+    struct rule_report *report = rule_report_create(ARRAY_LEN(names));
+    char query[200] = "?group_limit=2", seen[100];
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        report->groups[i] = (struct rule_group_shown){.file = names[i][0], .name = names[i][1]};
+    rule_board_put(from.rules, report);
+    for (size_t page = 0; page < ARRAY_LEN(pages); page++) {
+        struct exchange *x = exchange_create(query, (mono_ms){0});
+        struct exchange_head head = {.method = "GET", .path = "/api/v1/rules"};
+        assert_true(exchange_start(x, &head, &from, NULL, NULL, NULL));
+        json_t *root = json_loads(exchange_reply(x)->body.data, 0, NULL), *group;
+        json_t *data = json_object_get(root, "data");
+        size_t i;
+        seen[0] = '\0';
+        json_array_foreach(json_object_get(data, "groups"), i, group)
+        {
+            size_t n = strlen(seen);
+            snprintf(seen + n, sizeof(seen) - n, "%s ",
+                     json_string_value(json_object_get(group, "name")));
+        }
+        assert_string_equal(seen, pages[page]);
+        const char *token = json_string_value(json_object_get(data, "groupNextToken"));
+        assert_true((token != NULL) == (page + 1 < ARRAY_LEN(pages)));
+        snprintf(query, sizeof(query), "?group_limit=2&group_next_token=%s", token ? token : "");
+        json_decref(root);
+        exchange_destroy(&x);
+    }
+    alert_board_destroy(&from.alerts);
+    rule_board_destroy(&from.rules);
+}
+
+/* What `stats` adds; times vary, so only what they are is looked at. */
+static void tells_statistics(void **state)
+{
+    static const char *const timings[] = {"evalTotalTime", "resultSortTime", "queryPreparationTime",
+                                          "innerEvalTime", "execQueueTime",  "execTotalTime"};
+    struct query *q = ask_with(
+        QUERY_RANGE, "query=m&stats=all&start=1700000001&end=1700000010&step=1", "", false);
+    json_t *root = json_loads(q->reply.body.data, 0, NULL);
+    json_t *stats = json_object_get(json_object_get(root, "data"), "stats");
+    json_t *samples = json_object_get(stats, "samples");
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(timings); i++) {
+        json_t *t = json_object_get(json_object_get(stats, "timings"), timings[i]);
+        assert_true(json_is_number(t) && json_number_value(t) >= 0 && json_number_value(t) < 60);
+    }
+    assert_int_equal(json_integer_value(json_object_get(samples, "totalQueryableSamples")), 20);
+    assert_true(json_integer_value(json_object_get(samples, "peakSamples")) >= 20);
+    json_decref(root);
+    query_destroy(&q);
+    q = ask_with(QUERY_INSTANT, "query=m&stats=", "", false);
+    assert_null(strstr(q->reply.body.data, "stats"));
+    query_destroy(&q);
+}
+
+/* 405 names what the endpoint takes; a packed body is refused as such. */
+static void refuses_methods_and_encodings(void **state)
+{
+    struct serve_sources from = {.version = "1"};
+    struct exchange_head put = {.method = "PUT", .path = "/api/v1/query"};
+    struct exchange_head post = {.method = "POST", .path = "/api/v1/rules"};
+    struct exchange_head packed = {
+        .method = "POST", .path = "/api/v1/query", .is_form = true, .encoding = "gzip"};
+    const struct {
+        struct exchange_head *head;
+        int status;
+        const char *allow;
+    } cases[] = {{&put, 405, "GET, HEAD, OPTIONS, POST"}, {&post, 405, NULL}, {&packed, 415, NULL}};
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct exchange *x = exchange_create("/", (mono_ms){0});
+        assert_true(exchange_start(x, cases[i].head, &from, NULL, NULL, NULL));
+        assert_int_equal(exchange_reply(x)->status, cases[i].status);
+        if (cases[i].allow != NULL)
+            assert_string_equal(exchange_reply(x)->allow, cases[i].allow);
+        exchange_destroy(&x);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -446,6 +585,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(workers_answer_refuse_and_give_up, setup, teardown),
         cmocka_unit_test(answers_at_once_what_needs_no_sample),
         cmocka_unit_test(shows_rules_with_their_alerts),
+        cmocka_unit_test(gives_rules_in_pages),
+        cmocka_unit_test_setup_teardown(tells_statistics, setup, teardown),
+        cmocka_unit_test(refuses_methods_and_encodings),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

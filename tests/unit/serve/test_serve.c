@@ -37,6 +37,7 @@ static struct {
     struct board *board;
     struct snapshots *snapshots;
     struct alert_board *alerts;
+    struct rule_board *rules;
     struct serve *serve;
 } t;
 
@@ -46,6 +47,7 @@ static struct serve *start(struct err *err)
                                              .board = t.board,
                                              .snapshots = t.snapshots,
                                              .alerts = t.alerts,
+                                             .rules = t.rules,
                                              .api_socket = t.socket},
                         err);
 }
@@ -76,6 +78,7 @@ static int setup(void **state)
     t.board = board_create();
     t.snapshots = snapshots_create();
     t.alerts = alert_board_create();
+    t.rules = rule_board_create();
     load(0);
     t.serve = start(&err);
     if (t.serve == NULL)
@@ -90,6 +93,7 @@ static int teardown(void **state)
     board_destroy(&t.board);
     snapshots_destroy(&t.snapshots);
     alert_board_destroy(&t.alerts);
+    rule_board_destroy(&t.rules);
     config_unref(&t.config);
     clock_set_source(NULL, NULL);
     return rmdir(t.dir); /* nothing is left in it */
