@@ -1,11 +1,7 @@
 /*
- * query_source.c: head and history as one.
- *
- * The head is complete from a known time on; what a query needs before it comes from the file, and
- * both parts are joined by labels. So a panel of the last hour never waits for a disk, and one that
- * reaches further back sees no seam. A file that cannot be read takes its part away, with a
- * warning, and never the rest. Invariant: the head is touched under the read lock only, and only
- * while it is not closed.
+ * query_source.c: the joined reader (store/joined.h) as queries of the API see it: with `job` and
+ * `instance` on every series, and with a few connections to the file kept for the next query.
+ * Invariant: matchers of the added labels are answered here and never reach the stores.
  */
 #include "query_source.h"
 
@@ -20,16 +16,12 @@
 struct query_reader {
     struct reader reader;
     struct query_source *source;
-    struct reader *history; /* NULL until it is needed */
-    bool (*cancelled)(void *arg);
-    void *arg;
-    char warning[ERR_TEXT_MAX + 40];
+    struct joined *joined;
 };
 
 struct query_source {
     _Atomic uint32_t refs;
-    pthread_rwlock_t head_lock;
-    struct head *head;
+    struct joined_head *head;
     char *history_path, *instance;
     pthread_mutex_t idle_lock;
     struct query_reader *idle[IDLE_READERS];
@@ -76,132 +68,17 @@ static bool split_matchers(const struct query_source *source, const struct read_
     return true;
 }
 
-/* ---- the two parts ---- */
-
-/* Points from `since` on; INT64_MAX when nothing is there. */
-static bool read_head(struct query_source *source, const struct read_request *req, int64_t *since,
-                      struct arena *arena, struct read_result *out, struct err *err)
-{
-    bool ok = true;
-    *out = (struct read_result){0};
-    *since = INT64_MAX;
-    pthread_rwlock_rdlock(&source->head_lock);
-    if (source->head != NULL)
-        *since = head_complete_since(source->head);
-    if (*since <= req->t_max) {
-        struct read_request part = *req;
-        struct reader *reader = head_reader(source->head);
-        part.t_min = i64_max(req->t_min, *since - 1);
-        ok = reader->select(reader, &part, arena, out, err);
-    }
-    pthread_rwlock_unlock(&source->head_lock);
-    return ok;
-}
-
-static bool history_reader_ready(struct query_reader *r, struct err *err)
-{
-    if (r->history == NULL)
-        r->history = history_reader_open(r->source->history_path, err);
-    if (r->history == NULL)
-        return false;
-    history_reader_watch(r->history, r->cancelled, r->arg);
-    return true;
-}
-
-static bool read_history(struct query_reader *r, const struct read_request *req, int64_t since,
-                         struct arena *arena, struct read_result *out, struct err *err)
-{
-    struct read_request part = *req;
-    struct err cause = {0};
-    *out = (struct read_result){0};
-    if (r->source->history_path == NULL || req->t_min >= since - 1)
-        return true;
-    part.t_max = i64_min(req->t_max, since - 1);
-    if (history_reader_ready(r, &cause) &&
-        r->history->select(r->history, &part, arena, out, &cause))
-        return true;
-    *out = (struct read_result){0};
-    if (cause.kind == ERR_TIMEOUT || cause.kind == ERR_LIMIT) {
-        *err = cause;
-        return false;
-    }
-    if (cause.kind != ERR_NOT_FOUND) /* no file yet: nothing is missing */
-        snprintf(r->warning, sizeof(r->warning), "history cannot be read: %s", cause.text);
-    return true;
-}
-
-/* ---- joining ---- */
-
-struct index {
-    uint32_t *slots; /* position + 1 */
-    size_t mask;
-    struct read_series *series;
-};
-
-static struct read_series *index_find(struct index *x, const struct labels *labels, uint32_t add)
-{
-    size_t at = labels_hash(labels) & x->mask;
-    for (; x->slots[at] != 0; at = (at + 1) & x->mask)
-        if (labels_equal(&x->series[x->slots[at] - 1].labels, labels))
-            return &x->series[x->slots[at] - 1];
-    x->slots[at] = add;
-    return NULL;
-}
-
-static void append_points(struct arena *arena, struct read_series *old,
-                          const struct read_series *newer)
-{
-    struct point *points = arena_alloc_array(arena, old->n + newer->n, sizeof(*points));
-    for (size_t i = 0; i < old->n; i++)
-        points[i] = old->points[i];
-    for (size_t i = 0; i < newer->n; i++)
-        points[old->n + i] = newer->points[i];
-    old->points = points;
-    old->n += newer->n;
-}
-
-/* `older` with the points of `newer` behind its own. */
-static void join(const struct read_request *req, struct arena *arena,
-                 const struct read_result *older, const struct read_result *newer,
-                 struct read_result *out)
-{
-    struct index x = {.mask = 15};
-    while (x.mask < 2 * (older->n + newer->n))
-        x.mask = 2 * x.mask + 1;
-    x.slots = arena_alloc_array(arena, x.mask + 1, sizeof(*x.slots));
-    x.series = out->series = arena_alloc_array(arena, older->n + newer->n, sizeof(*out->series));
-    for (size_t i = 0; i < older->n; i++) {
-        out->series[out->n++] = older->series[i];
-        index_find(&x, &older->series[i].labels, (uint32_t)out->n);
-    }
-    for (size_t i = 0; i < newer->n; i++) {
-        struct read_series *old = index_find(&x, &newer->series[i].labels, (uint32_t)out->n + 1);
-        if (old == NULL)
-            out->series[out->n++] = newer->series[i];
-        else if (req->last_only || req->labels_only)
-            *old = newer->series[i];
-        else
-            append_points(arena, old, &newer->series[i]);
-    }
-}
-
 static bool query_select(struct reader *reader, const struct read_request *req, struct arena *arena,
                          struct read_result *out, struct err *err)
 {
     struct query_reader *r = reader->impl;
+    struct reader *joined = joined_reader(r->joined);
     struct read_request inner;
-    struct read_result older, newer;
-    int64_t since;
     *out = (struct read_result){0};
     if (!split_matchers(r->source, req, arena, &inner))
         return true;
-    if (!read_head(r->source, &inner, &since, arena, &newer, err) ||
-        !read_history(r, &inner, since, arena, &older, err))
+    if (!joined->select(joined, &inner, arena, out, err))
         return false;
-    if (older.n == 0)
-        *out = newer;
-    else
-        join(&inner, arena, &older, &newer, out);
     for (size_t i = 0; i < out->n; i++)
         out->series[i].labels = with_added(r->source, arena, &out->series[i].labels);
     return !arena_exceeded(arena) ||
@@ -215,9 +92,8 @@ struct query_source *query_source_create(struct head *head, const char *history_
 {
     struct query_source *source = mem_alloc(sizeof(*source));
     atomic_init(&source->refs, 1);
-    pthread_rwlock_init(&source->head_lock, NULL);
     pthread_mutex_init(&source->idle_lock, NULL);
-    source->head = head;
+    source->head = joined_head_create(head);
     source->history_path = history_path != NULL ? mem_strdup(history_path) : NULL;
     source->instance = mem_strdup(instance);
     return source;
@@ -225,9 +101,7 @@ struct query_source *query_source_create(struct head *head, const char *history_
 
 void query_source_close(struct query_source *source)
 {
-    pthread_rwlock_wrlock(&source->head_lock);
-    source->head = NULL;
-    pthread_rwlock_unlock(&source->head_lock);
+    joined_head_close(source->head);
 }
 
 struct query_source *query_source_ref(struct query_source *source)
@@ -238,7 +112,7 @@ struct query_source *query_source_ref(struct query_source *source)
 
 static void reader_free(struct query_reader *r)
 {
-    history_reader_close(&r->history);
+    joined_destroy(&r->joined);
     mem_free(r);
 }
 
@@ -248,7 +122,7 @@ void query_source_unref(struct query_source *source)
         return;
     for (size_t i = 0; i < source->idle_count; i++)
         reader_free(source->idle[i]);
-    pthread_rwlock_destroy(&source->head_lock);
+    joined_head_unref(source->head);
     pthread_mutex_destroy(&source->idle_lock);
     mem_free(source->history_path);
     mem_free(source->instance);
@@ -267,10 +141,9 @@ struct query_reader *query_source_take(struct query_source *source, bool (*cance
         r = mem_alloc(sizeof(*r));
         r->reader = (struct reader){query_select, r};
         r->source = source;
+        r->joined = joined_create(source->head, source->history_path);
     }
-    r->cancelled = cancelled;
-    r->arg = arg;
-    r->warning[0] = '\0';
+    joined_begin(r->joined, cancelled, arg);
     return r;
 }
 
@@ -278,8 +151,7 @@ void query_source_give_back(struct query_source *source, struct query_reader **r
 {
     struct query_reader *r = *reader;
     *reader = NULL;
-    if (r->history != NULL)
-        history_reader_watch(r->history, NULL, NULL);
+    joined_begin(r->joined, NULL, NULL);
     pthread_mutex_lock(&source->idle_lock);
     bool keep = source->idle_count < IDLE_READERS;
     if (keep)
@@ -296,5 +168,5 @@ struct reader *query_reader(struct query_reader *r)
 
 const char *query_reader_warning(const struct query_reader *r)
 {
-    return r->warning;
+    return joined_warning(r->joined);
 }

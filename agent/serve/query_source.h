@@ -9,8 +9,7 @@
 #ifndef AGENT_SERVE_QUERY_SOURCE_H
 #define AGENT_SERVE_QUERY_SOURCE_H
 
-#include "pgvigil/store/head.h"
-#include "pgvigil/store/history.h"
+#include "pgvigil/store/joined.h"
 
 #define QUERY_JOB "pgvigil"
 
