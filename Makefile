@@ -68,7 +68,7 @@ ALL_LDFLAGS = $(LDFLAGS) $(MODE_LD) -pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,
 
 # ---- objects, one archive per folder, the binary ----
 objs = $(patsubst agent/%.c,$(B)/obj/%.o,$(wildcard agent/$(1)/*.c))
-DEPS_FILES := $(foreach f,$(FOLDERS),$(patsubst %.o,%.d,$(call objs,$(f)))) $(B)/obj/app.d $(B)/obj/app_self.d $(B)/obj/app_show.d $(B)/obj/app_once.d $(B)/obj/main.d
+DEPS_FILES := $(foreach f,$(FOLDERS),$(patsubst %.o,%.d,$(call objs,$(f)))) $(B)/obj/app.d $(B)/obj/app_self.d $(B)/obj/app_show.d $(B)/obj/app_once.d $(B)/obj/app_rules.d $(B)/obj/main.d
 
 $(B)/obj/%.o: agent/%.c Makefile
 	@mkdir -p $(@D)
@@ -91,7 +91,7 @@ $(foreach f,$(FOLDERS),$(eval $(call folder_rules,$(f))))
 
 ARCHIVES := $(foreach f,$(FOLDERS),$(B)/lib/$(f).a)
 
-$(B)/pgvigil: $(B)/obj/main.o $(B)/obj/app.o $(B)/obj/app_self.o $(B)/obj/app_show.o $(B)/obj/app_once.o $(ARCHIVES)
+$(B)/pgvigil: $(B)/obj/main.o $(B)/obj/app.o $(B)/obj/app_self.o $(B)/obj/app_show.o $(B)/obj/app_once.o $(B)/obj/app_rules.o $(ARCHIVES)
 	$(call say,LD $@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 

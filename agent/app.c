@@ -23,6 +23,7 @@
 #include "app_private.h"
 #include "pgvigil/base/log.h"
 #include "pgvigil/base/str.h"
+#include "pgvigil/rules/overrides.h"
 
 #define REPORTS_PER_NODE    24
 #define REPORTS_MIN         128
@@ -36,7 +37,7 @@
 
 /* ---- samples ---- */
 
-static void store_batch(struct app *app, struct batch *batch)
+void app_store_batch(struct app *app, struct batch *batch)
 {
     head_append(app->head, batch);
     history_put(app->history, batch);
@@ -45,7 +46,7 @@ static void store_batch(struct app *app, struct batch *batch)
 static void on_batch(struct batch *batch, void *arg)
 {
     struct app *app = arg;
-    store_batch(app, batch);
+    app_store_batch(app, batch);
     snapshots_put(app->snapshots, batch);
     batch_unref(batch);
 }
@@ -62,78 +63,11 @@ static void on_drop(const char *source, wall_ms at, void *arg)
     batch_unref(empty);
 }
 
-/* Samples of rules are shown after the commit of the changes that they belong to (app_show.c). */
-static void on_rule_samples(struct batch *batch, void *arg)
-{
-    struct app *app = arg;
-    store_batch(app, batch);
-    app->uncommitted =
-        mem_realloc_array(app->uncommitted, app->uncommitted_count + 1, sizeof(*app->uncommitted));
-    app->uncommitted[app->uncommitted_count++] = batch;
-}
-
 /* ---- alerts ---- */
-
-static void on_alert_change(const struct alert *alert, enum alert_state from, void *arg)
-{
-    struct app *app = arg;
-    char labels[600];
-    struct buf b;
-    buf_init(&b, sizeof(labels) - 1);
-    labels_print(&alert->labels, &b);
-    if (alert->state != from) {
-        log_info("alert alertname=%s from=%s to=%s value=%g reason=%s labels=%s", alert->rule,
-                 alert_state_name(from), alert_state_name(alert->state), alert->value,
-                 *alert->reason != '\0' ? alert->reason : "-",
-                 log_quote(labels, sizeof(labels), b.data));
-    }
-    buf_deinit(&b);
-    notify_change(app->notify, alert, from);
-}
 
 static void on_committed(void *arg)
 {
     app_show_next(arg);
-}
-
-static bool input_failing(const char *metric, const struct labels *labels, void *arg)
-{
-    struct app *app = arg;
-    return sources_metric_failing(app->sources, metric, labels);
-}
-
-static const struct node_seen *node_seen_find(const struct app *app, const char *name)
-{
-    for (size_t i = 0; i < app->seen_count; i++)
-        if (str_eq(app->seen[i].node, name))
-            return &app->seen[i];
-    return NULL;
-}
-
-static bool is_pool(const struct config *config, const char *name)
-{
-    for (size_t i = 0; i < config->pool_count; i++)
-        if (str_eq(config->pools[i].name, name))
-            return true;
-    return false;
-}
-
-/* The target was taken out of the configuration, or a replica has become a primary. */
-static bool target_gone(const struct labels *labels, void *arg)
-{
-    struct app *app = arg;
-    const char *node = labels_get(labels, "node");
-    const char *replica = labels_get(labels, "replica");
-    const char *pool = labels_get(labels, "pool");
-    if (pool != NULL)
-        return !is_pool(app->config, pool);
-    const char *name = node != NULL ? node : replica;
-    if (name == NULL)
-        return false;
-    if (config_node_find(app->config, name) == NULL)
-        return true;
-    const struct node_seen *seen = node_seen_find(app, name);
-    return node == NULL && seen != NULL && seen->role == ROLE_PRIMARY;
 }
 
 /* ---- reports of the gate ---- */
@@ -215,9 +149,8 @@ static void commit_gate(struct app *app)
  * Each 10 s, and with every flip and every change of an alert: whoever starts after a kill must be
  * able to prove the lag that they were decided on.
  */
-static void persist_timelines(void *arg)
+static void persist_gate(struct app *app)
 {
-    struct app *app = arg;
     struct now now = loop_now(app->loop);
     for (size_t i = 0; i < app->timeline_count; i++) {
         alerts_tx_put_timeline(gate_tx(app), app->timelines[i].u.timeline.system_id,
@@ -225,17 +158,25 @@ static void persist_timelines(void *arg)
                                &app->timelines[i].u.timeline.entry, now);
     }
     app->timeline_count = 0;
+    wall_ms evaluated_at = app_rules_evaluated_at(app);
+    if (wall_is_set(evaluated_at))
+        alerts_tx_put_evaluated(gate_tx(app), evaluated_at);
     commit_gate(app);
+}
+
+static void persist(void *arg)
+{
+    persist_gate(arg);
 }
 
 /* ---- rules ---- */
 
-/* What the rules gave since the last flush goes to store, receivers and, in time, to the page. */
-static bool flush_alerts(struct app *app, struct now now)
+void app_flush_alerts(struct app *app, struct now now)
 {
     bool changed = notify_flush(app->notify, now);
     app_show_later(app, changed, now.wall);
-    return changed;
+    if (changed)
+        persist_gate(app);
 }
 
 static void rules_turn(void *arg)
@@ -243,9 +184,9 @@ static void rules_turn(void *arg)
     struct app *app = arg;
     struct now now = loop_now(app->loop);
     sources_check_late(app->sources, now.mono);
+    app_rules_check_far(app, now);
     rules_tick(app->rules, now);
-    if (flush_alerts(app, now))
-        persist_timelines(app);
+    app_flush_alerts(app, now);
 }
 
 /* Rules start a moment after the gate's tick and stay there: both keep to the monotonic clock. */
@@ -269,7 +210,7 @@ static void on_reports(void *arg)
     while (ring_get(app->reports, &report))
         take_report(app, &report);
     if (app->gate_urgent)
-        persist_timelines(app);
+        persist_gate(app);
     if (!app->gate_reported)
         return;
     app->gate_reported = false;
@@ -314,7 +255,7 @@ static void print_findings(struct diag *diag)
 
 static struct rule_set *load_rules(const struct config *config, struct diag *diag)
 {
-    return rule_set_load((const char *const *)config->rules, config->rule_count, diag);
+    return rule_set_of_config(config, diag);
 }
 
 static void tell_restart_keys(const struct config *running, const struct config *fresh)
@@ -343,7 +284,7 @@ static bool apply_config(struct app *app, struct config *fresh, struct rule_set 
     app->config = config_ref(fresh);
     rules_load(app->rules, set, now);
     rule_board_put(app->rule_board, rules_report(app->rules));
-    flush_alerts(app, now);
+    app_flush_alerts(app, now);
     return true;
 }
 
@@ -483,12 +424,11 @@ static void page_url(const struct app *app, char *out, size_t n)
 
 static bool start_notify(struct app *app, const struct alerts_image *image, struct err *err)
 {
-    char url[300];
-    page_url(app, url, sizeof(url));
+    page_url(app, app->page_url, sizeof(app->page_url));
     app->notify = notify_create(&(struct notify_opts){.loop = app->loop,
                                                       .db = app->alerts_db,
                                                       .config = app->config,
-                                                      .external_url = url,
+                                                      .external_url = app->page_url,
                                                       .on_committed = on_committed,
                                                       .arg = app},
                                 err);
@@ -496,28 +436,6 @@ static bool start_notify(struct app *app, const struct alerts_image *image, stru
         return false;
     notify_restore(app->notify, image, loop_now(app->loop));
     return true;
-}
-
-static void start_rules(struct app *app, struct rule_set **set, const struct alerts_image *image)
-{
-    app->rules = rules_create(&(struct rules_opts){
-        .evaluation_interval_ms = app->config->evaluation_interval_ms,
-        .external_labels = app->config->external_labels,
-        .external_label_count = app->config->external_label_count,
-        .series = app->series,
-        .reader = head_reader(app->head),
-        .on_samples = on_rule_samples,
-        .on_change = on_alert_change,
-        .failing = input_failing,
-        .gone = target_gone,
-        .arg = app,
-    });
-    rules_load(app->rules, *set, loop_now(app->loop));
-    *set = NULL;
-    rules_restore(app->rules, image->alerts, image->alert_count, loop_now(app->loop));
-    alert_board_put(app->alerts, rules_list(app->rules, loop_now(app->loop).wall));
-    rule_board_put(app->rule_board, rules_report(app->rules));
-    flush_alerts(app, loop_now(app->loop));
 }
 
 static bool start_serve(struct app *app, struct err *err)
@@ -545,7 +463,7 @@ static void start_timers(struct app *app)
     app->rules_timer = loop_timer_create(app->loop, rules_turn, app);
     app->self_timer = loop_timer_create(app->loop, self_turn, app);
     app->upkeep_timer = loop_timer_create(app->loop, upkeep, app);
-    app->persist_timer = loop_timer_create(app->loop, persist_timelines, app);
+    app->persist_timer = loop_timer_create(app->loop, persist, app);
     loop_timer_start_period(app->self_timer, 1000, SELF_MS, NULL);
     loop_timer_start_period(app->upkeep_timer, UPKEEP_MS, UPKEEP_MS, NULL);
     loop_timer_start_period(app->persist_timer, PERSIST_MS, PERSIST_MS, NULL);
@@ -567,7 +485,7 @@ static bool start_stages(struct app *app, struct rule_set **set, struct err *err
                                                              .emit = on_batch,
                                                              .drop = on_drop,
                                                              .arg = app});
-        start_rules(app, set, &image);
+        app_rules_start(app, set, &image);
         start_timers(app);
         app->gate = gate_create(&(struct gate_opts){.config = app->config,
                                                     .image = &image.gate,
@@ -591,8 +509,9 @@ static void stop(struct app *app)
         on_reports(app);
     collect_destroy(&app->collect);
     if (app->alerts_db != NULL)
-        persist_timelines(app); /* the next run proves lags by it */
+        persist_gate(app); /* the next run proves lags by it */
     serve_destroy(&app->serve);
+    app_rules_stop(app);
     loop_timer_destroy(&app->rules_timer);
     loop_timer_destroy(&app->self_timer);
     loop_timer_destroy(&app->upkeep_timer);
@@ -634,11 +553,9 @@ static int refuse(struct app *app, const struct err *err)
 
 static void announce(const struct app *app)
 {
-    char url[300];
-    page_url(app, url, sizeof(url));
     log_info("pgvigil %s started nodes=%zu pools=%zu scope=%s page=%s/ health_dir=%s",
              PGVIGIL_VERSION, app->config->node_count, app->config->pool_count,
-             app->config->scope == SCOPE_CLUSTER ? "cluster" : "node", url,
+             app->config->scope == SCOPE_CLUSTER ? "cluster" : "node", app->page_url,
              app->config->health_dir);
 }
 

@@ -1,6 +1,5 @@
 /*
- * app_private.h: what app.c shares with app_self.c and app_once.c: the stages of the running
- * daemon.
+ * app_private.h: what the files of the wiring share: the stages of the running daemon.
  */
 #ifndef AGENT_APP_PRIVATE_H
 #define AGENT_APP_PRIVATE_H
@@ -15,6 +14,7 @@
 #include "pgvigil/serve/serve.h"
 #include "pgvigil/store/head.h"
 #include "pgvigil/store/history.h"
+#include "pgvigil/store/joined.h"
 
 struct node_seen {
     char node[NODE_NAME_MAX];
@@ -44,6 +44,10 @@ struct app {
     struct alerts_db *alerts_db;
     struct history *history;
     struct rules *rules;
+    struct joined_head *far_head; /* NULL once the daemon stops */
+    struct workers *far_workers;
+    struct far *fars; /* under way */
+    size_t far_count;
     struct notify *notify;
     struct serve *serve;
 
@@ -63,7 +67,23 @@ struct app {
     bool reload_ok;
     wall_ms reloaded_at, started_wall;
     mono_ms started;
+    char page_url[300]; /* where people reach the page */
 };
+
+/* To head and history; the batch stays the caller's. */
+void app_store_batch(struct app *app, struct batch *batch);
+/* What the rules gave since the last flush goes to store, receivers and, in time, to the page. */
+void app_flush_alerts(struct app *app, struct now now);
+
+/* ---- app_rules.c ---- */
+/* Takes over the set. */
+void app_rules_start(struct app *app, struct rule_set **set, const struct alerts_image *image);
+/* Gives up evaluations that hang. */
+void app_rules_check_far(struct app *app, struct now now);
+/* When a group was evaluated last; WALL_UNSET = none yet. */
+wall_ms app_rules_evaluated_at(const struct app *app);
+/* Nothing is evaluated elsewhere any more; before the head and the rules go. */
+void app_rules_stop(struct app *app);
 
 /* After each flush of alerts; waits: a commit was begun, and app_show_next follows. */
 void app_show_later(struct app *app, bool waits, wall_ms now);

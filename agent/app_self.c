@@ -18,8 +18,8 @@ static void add_hist(struct app *app, const char *base, const struct hist *h, co
     snprintf(bucket, sizeof(bucket), "%s_bucket", base);
     for (size_t i = 0; i <= HIST_BOUNDS; i++) {
         count += atomic_load_explicit(&h->counts[i], memory_order_relaxed);
-        if (i < HIST_BOUNDS)
-            snprintf(le, sizeof(le), "%g", hist_bounds_s[i]);
+        if (i < HIST_BOUNDS) /* OpenMetrics: a float even if it is whole */
+            snprintf(le, sizeof(le), hist_bounds_s[i] >= 1 ? "%.1f" : "%g", hist_bounds_s[i]);
         else
             str_copy(le, sizeof(le), "+Inf");
         BATCH_ADD(app->self, bucket, (double)count, label, value, "le", le);
@@ -107,6 +107,13 @@ static void add_gate(struct app *app)
               "gate_reports");
 }
 
+static void add_missing(const char *file, const char *group, const char *rule, void *arg)
+{
+    struct app *app = arg;
+    BATCH_ADD(app->self, "pgvigil_rule_without_series", 1, "file", file, "group", group, "rule",
+              rule);
+}
+
 static void add_engine(struct app *app)
 {
     struct rules_stats st;
@@ -118,6 +125,7 @@ static void add_engine(struct app *app)
     BATCH_ADD(app->self, "pgvigil_rule_evaluations_total", (double)st.evaluations_total);
     BATCH_ADD(app->self, "pgvigil_rule_evaluation_failures_total", (double)st.failures_total);
     BATCH_ADD(app->self, "pgvigil_rule_evaluations_missed_total", (double)st.missed_total);
+    rules_each_missing(app->rules, add_missing, app);
     BATCH_ADD(app->self, "pgvigil_alerts", (double)st.pending, "state", "pending");
     BATCH_ADD(app->self, "pgvigil_alerts", (double)st.firing, "state", "firing");
     BATCH_ADD(app->self, "pgvigil_head_series", (double)head.series);

@@ -153,11 +153,36 @@ static void refresh(struct life_instance *in, const struct alert *seen)
     in->alert = copy;
 }
 
-bool life_seen(struct life *life, const struct alert *alert, struct now now)
+/*
+ * How long a restored alert has been pending, as Prometheus counts it: time in which nobody
+ * evaluated is left out, and one that is nearly due waits a while for fresh data. This agent knows
+ * when it went down to 10 s, so a short `for` is restored too.
+ */
+static int64_t pending_ms(const struct life *life, const struct life_instance *in, struct now now)
+{
+    int64_t for_ms = life->rule->for_ms;
+    if (!wall_is_set(in->down_since) || wall_diff(now.wall, in->down_since) > RULES_OUTAGE_MAX_MS)
+        return 0;
+    int64_t spent = i64_max(0, wall_diff(in->down_since, in->alert->active_at));
+    if (for_ms >= RULES_GRACE_MS && spent < for_ms && for_ms - spent < RULES_GRACE_MS)
+        return for_ms - RULES_GRACE_MS;
+    return spent;
+}
+
+/* At the first evaluation that sees it. The moved time is stored, or a second restart would count
+ * the first outage. */
+static void settle_restored(struct life *life, struct life_instance *in, struct now now)
+{
+    int64_t spent = pending_ms(life, in, now);
+    in->is_restored = false;
+    in->active = mono_add(now.mono, -spent);
+    in->alert->active_at = wall_add(now.wall, -spent);
+    life->opts->on_change(in->alert, in->alert->state, life->opts->arg);
+}
+
+void life_seen(struct life *life, const struct alert *alert, struct now now)
 {
     struct life_instance *in = find(life, alert->fingerprint);
-    if (in != NULL && in->run == life->run)
-        return false;
     if (in == NULL) {
         struct alert *copy = alert_copy(alert);
         copy->state = ALERT_INACTIVE;
@@ -165,6 +190,8 @@ bool life_seen(struct life *life, const struct alert *alert, struct now now)
     } else {
         refresh(in, alert);
     }
+    if (in->is_restored)
+        settle_restored(life, in, now);
     if (in->alert->state == ALERT_INACTIVE || in->alert->state == ALERT_RESOLVED) {
         in->active = now.mono;
         in->alert->active_at = now.wall;
@@ -175,7 +202,6 @@ bool life_seen(struct life *life, const struct alert *alert, struct now now)
     in->alert->keep_until = WALL_UNSET;
     bool due = mono_diff(now.mono, in->active) >= life->rule->for_ms;
     life_apply(life, in, due ? LIFE_TRUE_DUE : LIFE_TRUE_WAIT, now);
-    return true;
 }
 
 static bool input_fails(const struct life *life, const struct alert *alert)
@@ -223,25 +249,48 @@ void life_end(struct life *life, struct now now)
     }
 }
 
+/* keep_firing_for counts as in Prometheus; what is held for want of data does not. */
+static bool would_be_kept(const struct life *life, const struct life_instance *in, struct now now)
+{
+    int64_t gone = mono_is_set(in->gone_since) ? mono_diff(now.mono, in->gone_since) : 0;
+    return in->alert->state == ALERT_FIRING && gone < life->rule->keep_firing_ms;
+}
+
+size_t life_active_after(struct life *life, const struct alert *alerts, size_t n, struct now now)
+{
+    size_t active = n;
+    for (const struct life_instance *in = life->instances; in != NULL; in = in->hh.next)
+        active += would_be_kept(life, in, now);
+    for (size_t i = 0; i < n; i++) { /* those were counted twice */
+        const struct life_instance *in = find(life, alerts[i].fingerprint);
+        active -= in != NULL && would_be_kept(life, in, now);
+    }
+    return active;
+}
+
 void life_resolve_all(struct life *life, const char *reason, struct now now)
 {
     struct life_instance *in, *next;
     HASH_ITER(hh, life->instances, in, next)
     {
+        if (in->alert->state == ALERT_RESOLVED)
+            continue;
         in->alert->reason = reason;
         life_apply(life, in, LIFE_GONE, now);
     }
 }
 
-void life_restore(struct life *life, const struct alert *alert, struct now now)
+void life_restore(struct life *life, const struct alert *alert, wall_ms down_since, struct now now)
 {
     if (find(life, alert->fingerprint) != NULL)
         return;
     struct life_instance *in = add(life, alert_copy(alert));
     in->alert->held = false;
-    int64_t active_for = i64_max(0, wall_diff(now.wall, alert->active_at));
-    if (alert->state == ALERT_FIRING) /* even if the clock was set back meanwhile */
-        active_for = i64_max(active_for, life->rule->for_ms);
+    in->is_restored = alert->state == ALERT_PENDING;
+    in->down_since = down_since;
+    /* What fired fires on, whatever the outage and the clock: its receivers wait for the end. */
+    int64_t active_for =
+        i64_max(life->rule->for_ms, i64_max(0, wall_diff(now.wall, alert->active_at)));
     in->active = mono_add(now.mono, -active_for);
     if (wall_is_set(alert->keep_until))
         in->gone_since =

@@ -31,6 +31,8 @@ struct life_instance {
     struct alert *alert;
     mono_ms active, gone_since, held_since, resolved; /* MONO_UNSET where it does not apply */
     uint64_t run;                                     /* last evaluation that saw it */
+    bool is_restored;                                 /* pending of the last run, not seen yet */
+    wall_ms down_since;                               /* when is_restored: end of the last run */
     UT_hash_handle hh;
 };
 
@@ -47,16 +49,17 @@ struct life {
 void life_init(struct life *life, const struct rules_opts *opts, const struct rule *rule,
                const char *group);
 void life_deinit(struct life *life);
-/* An evaluation begins; then life_seen for each result, then life_end. */
+/* An evaluation begins; then life_seen once for each result, then life_end. */
 void life_begin(struct life *life);
-/* alert: labels, annotations and value of this run, borrowed. false: this alert was seen already.
- */
-bool life_seen(struct life *life, const struct alert *alert, struct now now) MUST_CHECK;
+/* alert: labels, annotations and value of this run, borrowed. */
+void life_seen(struct life *life, const struct alert *alert, struct now now);
 void life_end(struct life *life, struct now now);
-/* Every alert ends: its rule is gone. */
+/* How many would be pending or firing if these were the results of an evaluation. */
+size_t life_active_after(struct life *life, const struct alert *alerts, size_t n, struct now now);
+/* Every alert ends: its rule is gone, or over its limit. */
 void life_resolve_all(struct life *life, const char *reason, struct now now);
-/* An alert of the last run; borrowed. */
-void life_restore(struct life *life, const struct alert *alert, struct now now);
+/* An alert of the last run, which ended at down_since (WALL_UNSET = nobody knows); borrowed. */
+void life_restore(struct life *life, const struct alert *alert, wall_ms down_since, struct now now);
 /* All instances of `from` move to `to` (reload of a rule that stays). */
 void life_move(struct life *from, struct life *to);
 

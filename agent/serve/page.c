@@ -33,7 +33,7 @@ static void count(struct overview *o)
 {
     for (size_t i = 0; i < o->alerts->n; i++) {
         const struct alert *a = o->alerts->alerts[i];
-        if (a->state != ALERT_FIRING)
+        if (a->state != ALERT_FIRING || !alert_counts(a))
             continue;
         o->firing++;
         o->critical += str_eq(labels_get_or_empty(&a->labels, "severity"), "critical");
@@ -96,6 +96,8 @@ static void add_alerts(struct buf *out, const struct overview *o)
         const char *severity = labels_get_or_empty(&a->labels, "severity");
         const char *tone =
             a->state == ALERT_FIRING && str_eq(severity, "critical") ? "bad" : "warn";
+        if (!alert_counts(a))
+            tone = "ok";
         buf_printf(out, "<tr><td class=\"%s\">%s%s</td>", tone, alert_state_name(a->state),
                    a->held ? " (held: input missing)" : "");
         add_cell(out, severity);
@@ -105,6 +107,33 @@ static void add_alerts(struct buf *out, const struct overview *o)
         buf_add_str(out, "</tr>\n");
     }
     buf_add_str(out, any ? "</table></div>\n" : "<p>Nothing fires.</p>\n");
+}
+
+/* Rules that can never fire as they are: who looks for an alert must see why there is none. */
+static void add_rules(struct buf *out, const struct request *req)
+{
+    struct rule_report *report = rule_board_get(req->from->rules);
+    bool any = false;
+    for (size_t g = 0; g < report->n; g++) {
+        for (size_t i = 0; i < report->groups[g].n; i++) {
+            const struct rule_shown *rule = &report->groups[g].rules[i];
+            if (rule->missing == NULL || *rule->missing == '\0')
+                continue;
+            if (!any)
+                buf_add_str(out, "<h2 id=\"rules\">Rules without series</h2>\n"
+                                 "<div class=\"scroll\"><table><thead><tr><th>Rule</th><th>Group"
+                                 "</th><th>File</th><th>What is missing</th></tr></thead>\n");
+            any = true;
+            buf_add_str(out, "<tr>");
+            add_cell(out, rule->name);
+            add_cell(out, report->groups[g].name);
+            add_cell(out, report->groups[g].file);
+            add_cell(out, rule->missing);
+            buf_add_str(out, "</tr>\n");
+        }
+    }
+    buf_add_str(out, any ? "</table></div>\n" : "");
+    rule_report_unref(report);
 }
 
 static void add_seconds(struct buf *out, int64_t ms)
@@ -271,6 +300,7 @@ void page_overview(const struct request *req, struct reply *reply)
     add_verdict(out, &o, req);
     add_clusters(out, &o);
     add_alerts(out, &o);
+    add_rules(out, req);
     add_nodes(out, &o);
     add_pools(out, req);
     buf_printf(out,

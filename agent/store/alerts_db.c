@@ -274,7 +274,7 @@ struct alerts_db *alerts_db_create(struct loop *loop, const char *path, const ch
     struct now now = clock_read();
     struct err err;
 
-    *image = (struct alerts_image){0};
+    *image = (struct alerts_image){.evaluated_at = WALL_UNSET};
     db->path = mem_strdup(path);
     db->vfs = vfs != NULL ? mem_strdup(vfs) : NULL;
     db->end = &db->first;

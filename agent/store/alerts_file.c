@@ -89,6 +89,7 @@ static const char *const statements[SQL_COUNT] = {
                      " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
     [SQL_PUT_TIMELINE] = "INSERT OR REPLACE INTO gate_timeline"
                          " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+    [SQL_PUT_EVALUATED] = "INSERT OR REPLACE INTO meta VALUES('evaluated_at', CAST(?1 AS TEXT))",
     [SQL_PRUNE_ALERTS] = "DELETE FROM alerts WHERE state NOT IN ('pending', 'firing')"
                          " AND resolved_at < ?1",
     /* The newest row stays, so that seq goes on growing over a restart. */
@@ -373,6 +374,12 @@ static bool put_timeline(struct alerts_file *f, const struct change *c, struct e
     return db_run(s, err);
 }
 
+static bool put_evaluated(struct alerts_file *f, wall_ms at, struct err *err)
+{
+    sqlite3_bind_int64(f->stmt[SQL_PUT_EVALUATED], 1, at.ms);
+    return db_run(f->stmt[SQL_PUT_EVALUATED], err);
+}
+
 static bool apply_change(struct alerts_file *f, const struct change *c, struct err *err)
 {
     switch (c->kind) {
@@ -392,6 +399,8 @@ static bool apply_change(struct alerts_file *f, const struct change *c, struct e
         return put_flip(f, &c->u.flip, err);
     case CHANGE_TIMELINE:
         return put_timeline(f, c, err);
+    case CHANGE_EVALUATED:
+        return put_evaluated(f, c->u.evaluated_at, err);
     }
     return err_set(err, ERR_INTERNAL, "unknown change %d", (int)c->kind);
 }

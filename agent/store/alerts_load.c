@@ -243,16 +243,29 @@ static bool load_timelines(struct alerts_file *f, struct now now, struct gate_im
     return each_row(f->db, sql, now.wall.ms - TIMELINE_LOAD_MS, read_timeline, &load, err);
 }
 
+static void read_evaluated(sqlite3_stmt *s, void *arg)
+{
+    struct alerts_image *image = arg;
+    int64_t ms = sqlite3_column_int64(s, 0);
+
+    if (ms > 0) /* else somebody has written what is no time */
+        image->evaluated_at = (wall_ms){ms};
+}
+
 bool alerts_load(struct alerts_file *f, struct now now, struct alerts_image *image, struct err *err)
 {
     int64_t last_seq;
+
+    image->evaluated_at = WALL_UNSET;
 
     if (!each_row(f->db, "SELECT * FROM alerts WHERE state IN ('pending', 'firing')", 0, read_alert,
                   image, err) ||
         !each_row(f->db, "SELECT * FROM outbox WHERE delivered_at IS NULL ORDER BY seq", 0,
                   read_outbox, image, err) ||
         !sql_int(f->db, "SELECT max(seq) FROM outbox", 0, &last_seq, err) ||
-        !each_row(f->db, "SELECT * FROM gate_nodes", 0, read_node, &image->gate, err))
+        !each_row(f->db, "SELECT * FROM gate_nodes", 0, read_node, &image->gate, err) ||
+        !each_row(f->db, "SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'evaluated_at'", 0,
+                  read_evaluated, image, err))
         return false;
     image->next_seq = last_seq + 1;
     return load_timelines(f, now, &image->gate, err);

@@ -16,7 +16,8 @@ enum change_kind {
     CHANGE_DONE,
     CHANGE_NODE,
     CHANGE_FLIP,
-    CHANGE_TIMELINE
+    CHANGE_TIMELINE,
+    CHANGE_EVALUATED
 };
 
 struct change {
@@ -28,6 +29,7 @@ struct change {
         struct outbox_row outbox; /* CHANGE_ATTEMPT and CHANGE_DONE use some fields of it */
         struct gate_node_state node;
         struct gate_flip flip;
+        wall_ms evaluated_at;
         struct {
             uint64_t system_id;
             uint32_t timeline;
@@ -39,7 +41,7 @@ struct change {
 
 struct alerts_tx {
     struct change *first, **end;
-    bool may_be_lost; /* only what the gate will say again: nodes and timeline */
+    bool may_be_lost; /* only what will be said again: nodes, timeline, time of evaluation */
     /* in the queue */
     struct alerts_tx *next;
     void (*done)(bool ok, const struct err *err, void *arg);
@@ -59,6 +61,7 @@ enum alerts_statement {
     SQL_PUT_NODE,
     SQL_PUT_FLIP,
     SQL_PUT_TIMELINE,
+    SQL_PUT_EVALUATED,
     SQL_PRUNE_ALERTS,
     SQL_PRUNE_OUTBOX,
     SQL_PRUNE_FLIPS,

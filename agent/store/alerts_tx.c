@@ -51,7 +51,7 @@ static struct change *add(struct alerts_tx *tx, enum change_kind kind)
     c->kind = kind;
     *tx->end = c;
     tx->end = &c->next;
-    if (kind != CHANGE_NODE && kind != CHANGE_TIMELINE)
+    if (kind != CHANGE_NODE && kind != CHANGE_TIMELINE && kind != CHANGE_EVALUATED)
         tx->may_be_lost = false;
     return c;
 }
@@ -112,4 +112,9 @@ void alerts_tx_put_timeline(struct alerts_tx *tx, uint64_t system_id, uint32_t t
     c->u.timeline.timeline = timeline;
     c->u.timeline.entry = *entry;
     c->u.timeline.at = wall_add(now.wall, mono_diff(entry->t_after, now.mono));
+}
+
+void alerts_tx_put_evaluated(struct alerts_tx *tx, wall_ms at)
+{
+    add(tx, CHANGE_EVALUATED)->u.evaluated_at = at;
 }

@@ -18,7 +18,9 @@ struct rule_shown {
     const char *name, *expr;
     struct labels labels, annotations; /* templates, not expanded */
     int64_t for_ms, keep_firing_ms;
-    const char *error; /* of the last run; "" = ok */
+    const char *error;   /* of the last run; "" = ok */
+    const char *note;    /* why the last result is probably not what was meant; "" = none */
+    const char *missing; /* which selector finds no series, and why; "" = all do */
     int64_t run_ns;    /* the last run took */
     wall_ms run_at;    /* WALL_UNSET = not yet */
 };
@@ -26,6 +28,7 @@ struct rule_shown {
 struct rule_group_shown {
     const char *name, *file;
     int64_t interval_ms;
+    int64_t query_offset_ms;
     int limit;
     int64_t run_ns;
     wall_ms run_at;

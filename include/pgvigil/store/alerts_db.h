@@ -5,7 +5,7 @@
  * state change and outbox row are one transaction. `done` comes back on the engine's loop after
  * the first attempt; a transaction that failed stays first in line and is tried again each second
  * until it succeeds, in order, so delivery from memory is recorded once the disk is back.
- * Tables: alerts, outbox, gate_nodes, gate_timeline, gate_flips, meta(boot_id).
+ * Tables: alerts, outbox, gate_nodes, gate_timeline, gate_flips, meta(boot_id, evaluated_at).
  */
 #ifndef PGVIGIL_STORE_ALERTS_DB_H
 #define PGVIGIL_STORE_ALERTS_DB_H
@@ -47,6 +47,8 @@ struct alerts_image {
     struct outbox_row *outbox; /* not yet delivered, by seq */
     size_t outbox_count;
     int64_t next_seq;
+    wall_ms evaluated_at; /* last time that the rules of the last run are known to have been
+                             evaluated; WALL_UNSET = nobody knows */
     struct gate_image gate;
 };
 void alerts_image_free(struct alerts_image *image);
@@ -77,9 +79,11 @@ void alerts_tx_put_gate_node(struct alerts_tx *tx, const struct gate_node_state 
 void alerts_tx_put_gate_flip(struct alerts_tx *tx, const struct gate_flip *flip);
 void alerts_tx_put_timeline(struct alerts_tx *tx, uint64_t system_id, uint32_t timeline,
                             const struct timeline_entry *entry, struct now now);
+/* The rules were evaluated at this time: what is pending did not wait longer. */
+void alerts_tx_put_evaluated(struct alerts_tx *tx, wall_ms at);
 /*
- * Hands the transaction over. done may be NULL. One that holds only gate nodes and timeline entries
- * is refused (ERR_LIMIT) while thousands wait for a disk; others never are.
+ * Hands the transaction over. done may be NULL. One that holds only gate nodes, timeline entries
+ * and evaluation times is refused (ERR_LIMIT) while thousands wait for a disk; others never are.
  */
 void alerts_db_commit(struct alerts_db *db, struct alerts_tx **tx,
                       void (*done)(bool ok, const struct err *err, void *arg), void *arg);

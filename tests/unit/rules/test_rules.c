@@ -1,128 +1,5 @@
 /* The life of alerts over a head, with a fake clock: hours pass in milliseconds. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <unistd.h>
-
-#include <cmocka.h>
-
-#include "pgvigil/base/mem.h"
-#include "pgvigil/base/str.h"
-#include "pgvigil/rules/rules.h"
-#include "pgvigil/store/head.h"
-
-#define START INT64_C(1700000000000)
-
-struct bench {
-    struct series_table *series;
-    struct head *head;
-    struct batch_builder *builder;
-    struct rules *rules;
-    struct now now;
-    bool failing, gone;
-    char log[8192]; /* "pending>firing Down pg1" per change */
-    double value;   /* of metric{node="pg1"}; -1 = no sample */
-};
-
-static void on_samples(struct batch *batch, void *arg)
-{
-    struct bench *b = arg;
-    head_append(b->head, batch);
-    batch_unref(batch);
-}
-
-static void on_change(const struct alert *a, enum alert_state from, void *arg)
-{
-    struct bench *b = arg;
-    size_t n = strlen(b->log);
-    snprintf(b->log + n, sizeof(b->log) - n, "%s>%s%s %s%s%s;", alert_state_name(from),
-             alert_state_name(a->state), a->held ? "(held)" : "", a->rule,
-             *a->reason ? " reason=" : "", a->reason);
-}
-
-static bool failing(const char *metric, const struct labels *labels, void *arg)
-{
-    struct bench *b = arg;
-    return b->failing && str_eq(metric, "metric") && labels_get(labels, "node") != NULL;
-}
-
-static bool gone(const struct labels *labels, void *arg)
-{
-    (void)labels;
-    return ((struct bench *)arg)->gone;
-}
-
-static struct rule_set *parse(const char *text)
-{
-    struct diag diag;
-    diag_init(&diag);
-    struct rule_set *set = rule_set_parse("t.yml", text, strlen(text), &diag);
-    assert_non_null(set);
-    diag_deinit(&diag);
-    return set;
-}
-
-static void open_rules(struct bench *b)
-{
-    static const struct label external[] = {{"region", "eu"}};
-    b->rules = rules_create(&(struct rules_opts){.evaluation_interval_ms = 1000,
-                                                 .external_labels = external,
-                                                 .external_label_count = 1,
-                                                 .series = b->series,
-                                                 .reader = head_reader(b->head),
-                                                 .on_samples = on_samples,
-                                                 .on_change = on_change,
-                                                 .failing = failing,
-                                                 .gone = gone,
-                                                 .arg = b});
-}
-
-static void setup(struct bench *b, const char *text)
-{
-    *b = (struct bench){.now = {{1000000}, {START}}, .value = -1};
-    b->series = series_table_create(1000);
-    b->head = head_create(HEAD_KEEP_MS, HEAD_BYTES_MAX);
-    b->builder = batch_builder_create(b->series);
-    open_rules(b);
-    rules_load(b->rules, parse(text), b->now);
-}
-
-static void teardown(struct bench *b)
-{
-    rules_destroy(&b->rules);
-    batch_builder_destroy(&b->builder);
-    head_destroy(&b->head);
-    series_table_destroy(&b->series);
-}
-
-static void feed(struct bench *b)
-{
-    static const char *const none[] = {NULL};
-    batch_begin(b->builder, "pg1/test", b->now.wall, none);
-    if (b->value >= 0)
-        BATCH_ADD(b->builder, "metric", b->value, "node", "pg1");
-    struct batch *batch = batch_finish(b->builder);
-    head_append(b->head, batch);
-    batch_unref(batch);
-}
-
-/* n ticks of a second with this value. */
-static void run(struct bench *b, double value, int n)
-{
-    b->value = value;
-    for (int i = 0; i < n; i++) {
-        b->now.mono = mono_add(b->now.mono, 1000);
-        b->now.wall = wall_add(b->now.wall, 1000);
-        feed(b);
-        rules_tick(b->rules, b->now);
-    }
-}
-
-static void assert_log(struct bench *b, const char *wanted)
-{
-    assert_string_equal(b->log, wanted);
-    b->log[0] = '\0';
-}
+#include "rules_bench.h"
 
 #define RULE(more) "groups: [{name: g, rules: [{alert: A, expr: 'metric > 5'" more "}]}]"
 
@@ -267,9 +144,9 @@ static void a_restart_goes_on_where_it_was(void **state)
     b.now.mono = mono_add(b.now.mono, 5000); /* down for 5 s */
     b.now.wall = wall_add(b.now.wall, 5000);
     rules_load(b.rules, parse(RULE(", for: 60s, keep_firing_for: 2m")), b.now);
-    rules_restore(b.rules, left->alerts, left->n, b.now);
-    run(&b, 6, 5);
-    assert_log(&b, "");
+    rules_restore(b.rules, left->alerts, left->n, wall_add(b.now.wall, -5000), b.now);
+    run(&b, 6, 11);
+    assert_log(&b, "pending>pending A;"); /* its time was moved, and is stored */
     run(&b, 6, 1);
     assert_log(&b, "pending>firing A;");
     alert_list_unref(left);
@@ -292,7 +169,7 @@ static void a_restart_on_an_earlier_clock_keeps_what_fires(void **state)
     b.log[0] = '\0';
     b.now.wall = wall_add(b.now.wall, -3600 * 1000);
     rules_load(b.rules, parse(RULE(", for: 10s")), b.now);
-    rules_restore(b.rules, left->alerts, left->n, b.now);
+    rules_restore(b.rules, left->alerts, left->n, b.now.wall, b.now);
     run(&b, 6, 3);
     assert_log(&b, "");
     alert_list_unref(left);
@@ -309,7 +186,7 @@ static void an_alert_of_a_rule_that_is_gone_is_resolved(void **state)
     b.log[0] = '\0';
     rules_load(b.rules, parse("groups: [{name: g, rules: []}]"), b.now);
     assert_log(&b, "firing>resolved A reason=removed;");
-    rules_restore(b.rules, left->alerts, left->n, b.now);
+    rules_restore(b.rules, left->alerts, left->n, b.now.wall, b.now);
     assert_log(&b, "firing>resolved A reason=removed;");
     alert_list_unref(left);
     teardown(&b);
@@ -361,20 +238,21 @@ static void alerts_are_series(void **state)
 
 static void an_error_leaves_alerts_as_they_are(void **state)
 {
+    static const char *const nodes[] = {"pg1", "pg1", NULL};
     struct bench b;
     struct rules_stats stats;
     (void)state;
-    setup(&b, "groups: [{name: g, limit: 1, rules: [{alert: A, expr: 'metric > 5'}]}]");
+    setup(&b, "groups: [{name: g, rules: [{alert: A, expr: 'metric > 5 and on (node) other'}]}]");
+    feed_nodes(&b, "other", nodes, (const double[]){1, 1});
     run(&b, 6, 1);
-    b.log[0] = '\0';
-    static const char *const none[] = {NULL};
-    batch_begin(b.builder, "pg2/test", b.now.wall, none);
-    BATCH_ADD(b.builder, "metric", 9, "node", "pg2");
-    struct batch *second = batch_finish(b.builder);
-    head_append(b.head, second);
-    batch_unref(second);
-    run(&b, 6, 1); /* two results: over the limit */
+    assert_log(&b, "inactive>firing A;");
+    rules_load(b.rules,
+               parse("groups: [{name: g, rules: [{alert: A, expr: 'metric * on () "
+                     "{__name__=~\"metric|other\"} > 5'}]}]"),
+               b.now);
+    run(&b, 6, 1); /* two on the right side */
     assert_log(&b, "");
+    assert_non_null(strstr(error_of(&b, 0), "many-to-many"));
     rules_stats(b.rules, &stats);
     assert_int_equal(stats.failures_total, 1);
     assert_int_equal(stats.firing, 1);
@@ -473,7 +351,7 @@ static void a_restart_with_a_changed_expression_keeps_the_alert(void **state)
     b.log[0] = '\0';
     rules_load(b.rules, parse("groups: [{name: g, rules: [{alert: A, expr: 'metric > 4'}]}]"),
                b.now);
-    rules_restore(b.rules, left->alerts, left->n, b.now);
+    rules_restore(b.rules, left->alerts, left->n, b.now.wall, b.now);
     run(&b, 6, 1);
     assert_log(&b, "");
     alert_list_unref(left);
@@ -485,19 +363,8 @@ static void a_restart_with_a_changed_expression_keeps_the_alert(void **state)
 
 static size_t alerts_series(struct bench *b)
 {
-    struct promql_error error;
-    struct promql_value value;
-    struct err err;
-    struct arena *arena = arena_create(0, ARENA_NO_LIMIT);
-    static const struct promql_limits limits = PROMQL_LIMITS_RULES;
-    struct promql_expr *expr = promql_parse("count({__name__=~\"ALERTS|r:.*\"})", &error);
-    assert_non_null(expr);
-    assert_true(
-        promql_instant(expr, head_reader(b->head), b->now.wall.ms, &limits, arena, &value, &err));
-    size_t n = value.n == 0 ? 0 : (size_t)value.vector[0].value;
-    promql_destroy(&expr);
-    arena_destroy(&arena);
-    return n;
+    double n = ask(b, "count({__name__=~\"ALERTS|r:.*\"})");
+    return isnan(n) ? 0 : (size_t)n;
 }
 
 static void series_of_removed_rules_end(void **state)

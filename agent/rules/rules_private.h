@@ -1,0 +1,99 @@
+/*
+ * rules_private.h: what the files of this folder share of running rules: a rule and a group with
+ * what their runs left, and the steps of a run.
+ */
+#ifndef AGENT_RULES_RULES_PRIVATE_H
+#define AGENT_RULES_RULES_PRIVATE_H
+
+#include "life.h"
+#include "pgvigil/base/clock.h"
+#include "pgvigil/rules/rules.h"
+
+#define RULE_TEXT_MAX 400
+
+struct rule_run {
+    const struct rule *rule;
+    struct life life;              /* alerts only */
+    char source[BATCH_SOURCE_MAX]; /* of its samples; the same as long as the rule has its name and
+                                      labels, wherever in its group it stands */
+    int64_t reach_ms;
+    bool had_samples; /* the last batch was not empty: an empty one must follow */
+    bool had_result;  /* the last evaluation gave something */
+    bool is_matched;  /* during a reload: its alerts have moved */
+    char error[200];  /* of the last run, "" = ok */
+    char note[200];   /* the first annotation of the last run, "" = none */
+    wall_ms run_at;   /* of the last run; WALL_UNSET = none */
+    int64_t run_ns;   /* it took */
+    mono_ms look_at;  /* when its selectors are looked up next; MONO_UNSET = with its first turn */
+    char missing[RULE_TEXT_MAX]; /* why a selector of it finds nothing, "" = none does */
+};
+
+struct group_run {
+    const struct rule_group *group;
+    struct rule_run *runs;
+    int64_t interval_ms;
+    mono_ms next; /* MONO_UNSET: with the first tick */
+    wall_ms run_at;
+    int64_t run_ns;
+    bool has_run; /* since it was loaded, to its end */
+    /* the run that is under way */
+    struct now began;
+    uint64_t began_ns, rule_began_ns;
+    size_t at;       /* the rule that is evaluated */
+    uint64_t ticket; /* of the job that it waits for; 0 = none */
+};
+
+struct parsed_query; /* of a template, kept until its alert is built */
+
+struct rules {
+    struct rules_opts opts;
+    struct rule_set *set;
+    struct group_run *groups;
+    size_t count;
+    struct arena *arena;
+    struct batch_builder *builder;
+    struct labels external;
+    struct hist tick_time;
+    struct rules_stats stats;
+    struct parsed_query *queries;
+    uint64_t last_ticket;
+    mono_ms settled; /* all groups have run once since the load; MONO_UNSET = not yet */
+    size_t look_group, look_rule; /* whose selectors were looked up last */
+};
+
+/* ---- rules.c ---- */
+/* Sends what was added to the builder: an empty batch once after one with samples, so that their
+ * series end. */
+void rules_send_batch(struct rules *r, struct rule_run *run);
+/* Sample times of the run that is under way. */
+wall_ms group_sample_time(const struct group_run *group);
+/* Sets the pair, over one of this name. */
+void put_pair(struct label *pairs, size_t *n, const char *name, const char *value);
+
+/* ---- load.c ---- */
+void groups_free(struct group_run *groups, size_t n);
+
+/* ---- run_alert.c, run_record.c: what a result means ---- */
+bool run_alert(struct rules *r, const struct group_run *group, struct rule_run *run,
+               const struct promql_value *value, struct err *err) MUST_CHECK;
+bool run_record(struct rules *r, const struct group_run *group, struct rule_run *run,
+                const struct promql_value *value, struct err *err) MUST_CHECK;
+/* The result as samples: of a scalar one without labels. */
+const struct promql_sample *value_samples(const struct promql_value *value,
+                                          struct promql_sample *scalar, size_t *n);
+
+/* ---- far.c: evaluation elsewhere ---- */
+/* Does the rule look further back than the head holds everything? */
+bool rule_is_far(const struct rules *r, const struct rule_run *run, int64_t t);
+/* Hands the group's current rule over; false with the reason if nobody takes it. */
+bool rule_send_far(struct rules *r, struct group_run *group, int64_t t, struct err *err) MUST_CHECK;
+
+uint64_t rule_job_ticket(const struct rule_job *job);
+/* NULL with the reason if it failed. */
+const struct promql_value *rule_job_result(const struct rule_job *job, struct err *err);
+
+/* ---- missing.c: rules without series ---- */
+/* Looks up the selectors of at most one rule. */
+void rules_look(struct rules *r, struct now now);
+
+#endif
