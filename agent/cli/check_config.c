@@ -2,17 +2,8 @@
  * `pgvigil check-config`: what the daemon would refuse at start, told without starting it.
  */
 #include "cli_private.h"
+#include "findings.h"
 #include "pgvigil/rules/overrides.h"
-
-static int print_findings(const struct diag *diag)
-{
-    struct buf text;
-    buf_init(&text, 1024 * 1024);
-    diag_print(diag, &text);
-    fputs(text.data, stderr);
-    buf_deinit(&text);
-    return EXIT_CODE_CONFIG;
-}
 
 int cli_check_config(const struct cli_args *args)
 {
@@ -25,7 +16,8 @@ int cli_check_config(const struct cli_args *args)
     if (config != NULL)
         set = rule_set_of_config(config, &diag);
     if (set == NULL) {
-        rc = print_findings(&diag);
+        cli_print_findings(&diag);
+        rc = EXIT_CODE_CONFIG;
     } else {
         printf("%s: ok: %zu nodes, %zu pools, %zu alerting and %zu recording rules\n",
                config->path != NULL ? config->path : "zero-config", config->node_count,

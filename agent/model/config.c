@@ -131,6 +131,8 @@ struct config *config_build_end(struct config_build *b)
 {
     struct config *c = b->config;
     config_check(b);
+    if (b->show != NULL && b->diag->count == 0 && b->diag->dropped == 0)
+        config_show_build(b, b->show);
     c->nodes = b->nodes.array;
     c->node_count = b->nodes.n;
     c->pools = b->pools.array;
@@ -222,12 +224,14 @@ static void free_all(struct files *files)
     }
 }
 
-static struct config *config_load_files(const char *path, struct diag *diag)
+static struct config *config_load_files(const char *path, struct config_show *show,
+                                        struct diag *diag)
 {
     struct files files = {.n = 0};
     struct config_build b;
     load_all(&files, path, diag);
     config_build_init(&b, diag);
+    b.show = show;
     b.config->path = mem_strdup(path);
     for (size_t i = 0; i < files.n; i++) {
         if (files.docs[i] != NULL)
@@ -252,12 +256,17 @@ static struct config *config_load_files(const char *path, struct diag *diag)
 
 struct config *config_load(const char *path, struct diag *diag)
 {
+    return config_load_shown(path, NULL, diag);
+}
+
+struct config *config_load_shown(const char *path, struct config_show *show, struct diag *diag)
+{
     if (path != NULL)
-        return config_load_files(path, diag);
+        return config_load_files(path, show, diag);
     /* A file that is there and cannot be read is an error, not zero-config. */
     if (access(CONFIG_PATH_DEFAULT, F_OK) != 0 && errno == ENOENT)
-        return config_discover(diag);
-    return config_load_files(CONFIG_PATH_DEFAULT, diag);
+        return config_discover_shown(show, diag);
+    return config_load_files(CONFIG_PATH_DEFAULT, show, diag);
 }
 
 /* ---- reload ---- */

@@ -211,8 +211,14 @@ bool config_discover_here(struct config_build *b)
 
 struct config *config_discover(struct diag *diag)
 {
+    return config_discover_shown(NULL, diag);
+}
+
+struct config *config_discover_shown(struct config_show *show, struct diag *diag)
+{
     struct config_build b;
     config_build_init(&b, diag);
+    b.show = show;
     if (!config_discover_here(&b)) {
         diag_add(diag, CONFIG_PATH_DEFAULT, 0, 0,
                  "there is no such file, no PGHOST, PGPORT or PGSERVICE is set, and there is no "

@@ -10,6 +10,7 @@
 
 #include "pgvigil/base/yaml.h"
 #include "pgvigil/model/config.h"
+#include "pgvigil/model/config_show.h"
 
 /* An expanded value, and a secret file, are never longer than this. */
 #define CONFIG_TEXT_MAX      (64 * 1024)
@@ -83,7 +84,8 @@ size_t config_row(const struct setting_table *table, const char *key);
 struct origin {
     const char *file;
     int line, col;
-    bool is_wrong; /* told already: what depends on it is not judged */
+    bool is_wrong;       /* told already: what depends on it is not judged */
+    const char *written; /* a text with ${...} as it stands in the file, else NULL */
 };
 
 /* Beside each node, pool and log. */
@@ -112,7 +114,8 @@ struct config_build {
     bool discovered;                        /* nodes are zero-config's */
     struct origin origins[CONFIG_ROWS_MAX]; /* by row of the top table */
     struct list nodes, pools, logs;
-    struct list overrides; /* by their key in the map, not by row 0 */
+    struct config_show *show; /* to be filled in at the end; NULL = not asked for */
+    struct list overrides;    /* by their key in the map, not by row 0 */
 };
 
 void config_build_init(struct config_build *b, struct diag *diag);
@@ -130,6 +133,10 @@ void *config_list_add(struct config_build *b, struct list *list, const struct or
 void config_check(struct config_build *b);
 
 void config_free_label(struct label *label);
+
+/* ---- config_show.c ---- */
+
+void config_show_build(const struct config_build *b, struct config_show *show);
 
 /* ---- config_overrides.c ---- */
 
@@ -194,6 +201,8 @@ struct discover_env {
 };
 /* Adds the nodes it finds; true if there is one. Environment variables are read with getenv. */
 bool config_discover_nodes(struct config_build *b, const struct discover_env *env);
+/* As config_discover. */
+struct config *config_discover_shown(struct config_show *show, struct diag *diag);
 /* With this host's name and the usual directories. */
 bool config_discover_here(struct config_build *b);
 

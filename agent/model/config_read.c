@@ -309,6 +309,8 @@ static void read_row(struct config_build *b, const struct target *target, size_t
         return;
     size_t findings = b->diag->count + b->diag->dropped;
     target->origins[i] = config_origin(b, node);
+    if (node->kind == YAML_SCALAR && strstr(node->text, "${") != NULL)
+        target->origins[i].written = node->text;
     switch (row->type) {
     case SETTING_NODES:
     case SETTING_POOLS:
