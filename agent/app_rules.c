@@ -209,6 +209,7 @@ void app_rules_start(struct app *app, struct rule_set **set, const struct alerts
         .gone = target_gone,
         .run_far = run_far,
         .complete_since = complete_since,
+        .reader_keep_ms = HEAD_KEEP_MS,
         .sources = app->sources,
         .arg = app,
     });

@@ -13,7 +13,7 @@
 struct rule_job {
     uint64_t ticket; /* never changes: may be read while a worker is at the rest */
     struct promql_expr *expr;
-    int64_t t;
+    int64_t t, subquery_step_ms;
     struct arena *arena; /* NULL until it has run */
     struct promql_value value;
     bool ok;
@@ -31,6 +31,15 @@ bool rule_is_far(const struct rules *r, const struct rule_run *run, int64_t t)
            t - run->reach_ms < r->opts.complete_since(r->opts.arg);
 }
 
+/*
+ * What fits into the head is far for a while after each start only. It must not depend on a disk:
+ * if the history does not answer, it counts what is at hand, as it would after a first start.
+ */
+bool rule_needs_history(const struct rules *r, const struct rule_run *run)
+{
+    return run->reach_ms > r->opts.reader_keep_ms;
+}
+
 bool rule_send_far(struct rules *r, struct group_run *group, int64_t t, struct err *err)
 {
     struct promql_error parse_err;
@@ -41,6 +50,7 @@ bool rule_send_far(struct rules *r, struct group_run *group, int64_t t, struct e
     job->ticket = ++r->last_ticket;
     job->expr = expr;
     job->t = t;
+    job->subquery_step_ms = r->opts.subquery_step_ms;
     group->ticket = job->ticket;
     if (r->opts.run_far(job, r->opts.arg))
         return true;
@@ -52,8 +62,10 @@ bool rule_send_far(struct rules *r, struct group_run *group, int64_t t, struct e
 void rule_job_run(struct rule_job *job, struct reader *reader, bool (*cancelled)(void *arg),
                   void *arg)
 {
-    const struct promql_limits limits = {
-        .max_samples = RULE_FAR_SAMPLES_MAX, .cancelled = cancelled, .arg = arg};
+    const struct promql_limits limits = {.max_samples = RULE_FAR_SAMPLES_MAX,
+                                         .subquery_step_ms = job->subquery_step_ms,
+                                         .cancelled = cancelled,
+                                         .arg = arg};
     job->arena = arena_create(0, RULE_FAR_BYTES_MAX);
     job->ok =
         promql_instant(job->expr, reader, job->t, &limits, job->arena, &job->value, &job->err);

@@ -102,11 +102,13 @@ static struct rule_run *run_of_source(struct group_run *group, const char *sourc
     return NULL;
 }
 
-/* What is known of a rule's selectors stays with its expression: it is told and shown once. */
-static void keep_missing(const struct rule_run *from, struct rule_run *to)
+/* What was told of an expression stays with it: a reload is no reason to tell it again. */
+static void keep_told(const struct rule_run *from, struct rule_run *to)
 {
-    if (str_eq(from->rule->expr_text, to->rule->expr_text))
-        memcpy(to->missing, from->missing, sizeof(to->missing));
+    if (!str_eq(from->rule->expr_text, to->rule->expr_text))
+        return;
+    memcpy(to->missing, from->missing, sizeof(to->missing));
+    memcpy(to->note, from->note, sizeof(to->note));
 }
 
 /* What the group leaves behind: alerts of rules that are gone, series that nobody goes on with. */
@@ -119,7 +121,7 @@ static void end_group(struct rules *r, struct group_run *from, struct group_run 
             life_resolve_all(&old->life, "removed", now);
         if (stays != NULL) {
             stays->had_samples = old->had_samples;
-            keep_missing(old, stays);
+            keep_told(old, stays);
             continue;
         }
         batch_begin(r->builder, old->source, now.wall, none);

@@ -51,6 +51,13 @@ void rules_destroy(struct rules **rules)
 
 /* ---- one rule ---- */
 
+struct promql_limits rule_limits(const struct rules *r)
+{
+    struct promql_limits limits = PROMQL_LIMITS_RULES;
+    limits.subquery_step_ms = r->opts.subquery_step_ms;
+    return limits;
+}
+
 void put_pair(struct label *pairs, size_t *n, const char *name, const char *value)
 {
     for (size_t i = 0; i < *n; i++) {
@@ -122,8 +129,9 @@ static void keep_note(struct rule_run *run, const struct promql_value *value)
     str_copy(run->note, sizeof(run->note), text);
     if (*text != '\0') {
         char quoted[256];
-        log_warn("rule has a doubtful result rule=%s note=%s", run->rule->name,
-                 log_quote(quoted, sizeof(quoted), text));
+        log_at(value->notes[0].is_warning ? LOG_LEVEL_WARN : LOG_LEVEL_INFO,
+               "rule has a doubtful result rule=%s note=%s", run->rule->name,
+               log_quote(quoted, sizeof(quoted), text));
     }
 }
 
@@ -143,21 +151,27 @@ static void end_rule(struct rules *r, struct group_run *group, bool ok,
 
 /* ---- one group ---- */
 
+static bool evaluate(struct rules *r, const struct group_run *group, struct promql_value *value,
+                     struct err *err)
+{
+    const struct promql_limits limits = rule_limits(r);
+    return promql_instant(group->runs[group->at].rule->expr, r->opts.reader,
+                          group_sample_time(group).ms, &limits, r->arena, value, err);
+}
+
 /* Evaluates the current rule; false: the group waits for it. */
 static bool run_rule(struct rules *r, struct group_run *group)
 {
-    static const struct promql_limits limits = PROMQL_LIMITS_RULES;
     struct rule_run *run = &group->runs[group->at];
     int64_t t = group_sample_time(group).ms;
     struct promql_value value = {0};
     struct err err = {0};
-    bool ok = false;
+    bool is_far = rule_is_far(r, run, t);
     arena_reset(r->arena);
     group->rule_began_ns = clock_stage_ns();
-    if (!rule_is_far(r, run, t))
-        ok = promql_instant(run->rule->expr, r->opts.reader, t, &limits, r->arena, &value, &err);
-    else if (rule_send_far(r, group, t, &err))
+    if (is_far && rule_send_far(r, group, t, &err))
         return false;
+    bool ok = !(is_far && rule_needs_history(r, run)) && evaluate(r, group, &value, &err);
     end_rule(r, group, ok, &value, &err);
     return true;
 }
@@ -234,8 +248,13 @@ static void end_far(struct rules *r, uint64_t ticket, bool ok, const struct prom
     if (group == NULL)
         return;
     uint64_t begin = clock_stage_ns();
+    struct promql_value at_hand;
     group->ticket = 0;
     arena_reset(r->arena);
+    if (!ok && !rule_needs_history(r, &group->runs[group->at])) {
+        ok = evaluate(r, group, &at_hand, err);
+        value = &at_hand;
+    }
     end_rule(r, group, ok, value, err);
     group->at++;
     go_on(r, group, now);

@@ -65,6 +65,8 @@ struct rules {
 /* Sends what was added to the builder: an empty batch once after one with samples, so that their
  * series end. */
 void rules_send_batch(struct rules *r, struct rule_run *run);
+/* Of an evaluation on the engine's thread. */
+struct promql_limits rule_limits(const struct rules *r);
 /* Sample times of the run that is under way. */
 wall_ms group_sample_time(const struct group_run *group);
 /* Sets the pair, over one of this name. */
@@ -85,6 +87,8 @@ const struct promql_sample *value_samples(const struct promql_value *value,
 /* ---- far.c: evaluation elsewhere ---- */
 /* Does the rule look further back than the head holds everything? */
 bool rule_is_far(const struct rules *r, const struct rule_run *run, int64_t t);
+/* Can the head never hold everything that it looks at? */
+bool rule_needs_history(const struct rules *r, const struct rule_run *run);
 /* Hands the group's current rule over; false with the reason if nobody takes it. */
 bool rule_send_far(struct rules *r, struct group_run *group, int64_t t, struct err *err) MUST_CHECK;
 

@@ -25,9 +25,9 @@ struct querying {
 static bool run_query(const char *text, struct arena *arena, struct promql_value *out,
                       struct err *err, void *arg)
 {
-    static const struct promql_limits limits = PROMQL_LIMITS_RULES;
     const struct querying *q = arg;
     struct rules *r = q->r;
+    const struct promql_limits limits = rule_limits(r);
     struct promql_error parse_err;
     struct promql_expr *expr = promql_parse(text, &parse_err);
     if (expr == NULL)

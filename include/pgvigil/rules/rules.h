@@ -65,6 +65,9 @@ struct rules_opts {
     bool (*run_far)(struct rule_job *job, void *arg);
     /* From this time on the reader misses nothing (head_complete_since); needed with run_far. */
     int64_t (*complete_since)(void *arg);
+    /* It never holds more than this; a rule that looks no further is evaluated over what it holds
+     * if run_far comes to nothing. */
+    int64_t reader_keep_ms;
     /* Whose metrics should be there; NULL: rules without series are not looked for. */
     const struct sources *sources;
     void *arg;

@@ -108,6 +108,7 @@ static void open_rules(struct bench *b)
                                                  .external_url = url,
                                                  .run_far = b->use_far ? keep_job : NULL,
                                                  .complete_since = complete_since,
+                                                 .reader_keep_ms = HEAD_KEEP_MS,
                                                  .sources = b->sources,
                                                  .arg = b});
 }

@@ -216,6 +216,33 @@ static void far_is_what_the_head_does_not_hold(void **state)
     }
 }
 
+/* After a start a window of an hour is read from the history too; if that does not answer, the rule
+ * is not blind. */
+static void what_fits_into_the_head_does_not_depend_on_the_history(void **state)
+{
+    struct bench b;
+    (void)state;
+    setup_far(&b,
+              "groups: [{name: g, rules: [{record: 'r:x', expr: 'max_over_time(metric[1h])'}]}]");
+    run(&b, 6, 1);
+    rules_far_failed(b.rules, b.jobs[0], "the history does not answer", b.now);
+    rule_job_destroy(&b.jobs[0]);
+    b.job_count = 0;
+    assert_string_equal(error_of(&b, 0), "");
+    assert_true(ask(&b, "r:x") == 6);
+    run(&b, 7, 1);
+    evaluate(&b, 0);
+    rule_job_fail(b.jobs[0], "history cannot be read: it is broken");
+    finish(&b, 0);
+    assert_string_equal(error_of(&b, 0), "");
+    assert_true(ask(&b, "r:x") == 7);
+    b.refuse_far = true;
+    run(&b, 8, 1);
+    assert_string_equal(error_of(&b, 0), "");
+    assert_true(ask(&b, "r:x") == 8);
+    teardown(&b);
+}
+
 /* Without run_far everything is evaluated at once. */
 static void nothing_is_far_without_workers(void **state)
 {
@@ -238,6 +265,7 @@ int main(void)
         cmocka_unit_test(the_rules_may_end_before_the_job),
         cmocka_unit_test(a_worker_and_the_engine_share_nothing),
         cmocka_unit_test(far_is_what_the_head_does_not_hold),
+        cmocka_unit_test(what_fits_into_the_head_does_not_depend_on_the_history),
         cmocka_unit_test(nothing_is_far_without_workers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

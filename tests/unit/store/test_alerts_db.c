@@ -11,6 +11,7 @@ static void test_alerts_and_outbox_come_back(void **state)
 
     start(&w, path);
     assert_int_equal(w.image.next_seq, 1);
+    assert_false(wall_is_set(w.image.evaluated_at));
     assert_int_equal(w.image.alert_count + w.image.outbox_count + w.image.gate.node_count, 0);
     struct alerts_tx *tx = alerts_tx_create();
     assert_true(alerts_tx_is_empty(tx));
@@ -106,6 +107,8 @@ static void commit_gate(const char *path)
     later.t_before.ms = 5900; /* the same position, seen longer: replaces the row */
     alerts_tx_put_timeline(tx, UINT64_C(7300000000000000001), 3, &later, fake_now);
     alerts_tx_put_timeline(tx, UINT64_C(7300000000000000001), 4, &entry_1, fake_now);
+    alerts_tx_put_evaluated(tx, (wall_ms){1700000004000});
+    alerts_tx_put_evaluated(tx, (wall_ms){1700000005000}); /* the newest stays */
     alerts_db_commit(w.db, &tx, NULL, NULL);
     stop(&w);
 }
@@ -150,6 +153,7 @@ static void test_gate_memory_and_reboot(void **state)
     start(&w, path);
     assert_true(w.image.gate.same_boot);
     check_gate(&w.image.gate, 0);
+    assert_int_equal(w.image.evaluated_at.ms, 1700000005000);
     stop(&w);
 
     assert_true(alerts_db_read_flips(path, flip_1.at, &flips, &n, &err));
@@ -168,8 +172,10 @@ static void test_gate_memory_and_reboot(void **state)
 
     /* Another boot: its clock reads 1000 at a wall time 100 s after the entry was made. */
     write_sql(path, "UPDATE meta SET value = 'another' WHERE key = 'boot_id'");
+    write_sql(path, "UPDATE meta SET value = 'noon' WHERE key = 'evaluated_at'");
     fake_now = (struct now){{1000}, {1700000105000}};
     start(&w, path);
+    assert_false(wall_is_set(w.image.evaluated_at));
     assert_false(w.image.gate.same_boot);
     check_gate(&w.image.gate, 1000 - 100000 - 5000);
     stop(&w);
