@@ -17,6 +17,19 @@ struct config *cli_config(const struct cli_args *args);
  * stderr.
  */
 int cli_get(const struct cli_args *args, const char *path, char **body);
+
+struct cli_answer {
+    long status;
+    char *body;    /* mem_free; NULL if nobody answers */
+    char why[320]; /* nobody answers: where and why */
+    bool is_local; /* it was the socket that was asked, not a URL */
+};
+/*
+ * As cli_get, but what the daemon answers is left to the caller, and nothing is printed unless the
+ * configuration is wrong. form: the body of a POST, or NULL for a GET. OK if there is an answer.
+ */
+int cli_ask(const struct cli_args *args, const char *path, const char *form,
+            struct cli_answer *answer);
 /* The same, parsed. */
 int cli_get_json(const struct cli_args *args, const char *path, json_t **json);
 /* May stdout have colour? */

@@ -1,7 +1,7 @@
 /*
- * Asking the daemon: plain GET with curl, over the socket that lies beside health_dir unless a URL
- * is given. The default socket needs no configuration to be readable, so that an operator who may
- * not read pgvigil.yaml can still ask for the status.
+ * Asking the daemon: GET, or POST of a form, with curl, over the socket that lies beside health_dir
+ * unless a URL is given. The default socket needs no configuration to be readable, so that an
+ * operator who may not read pgvigil.yaml can still ask for the status.
  */
 #include <curl/curl.h>
 #include <unistd.h>
@@ -11,7 +11,7 @@
 #include "pgvigil/base/str.h"
 
 #define ANSWER_MAX     (64 * 1024 * 1024)
-#define TIMEOUT_S      10L
+#define TIMEOUT_S      15L /* a query of the API may take 10 s */
 #define SOCKET_DEFAULT "/run/pgvigil/api.sock"
 
 struct config *cli_config(const struct cli_args *args)
@@ -54,27 +54,27 @@ static size_t on_data(char *data, size_t size, size_t n, void *arg)
     return buf_ok(body) ? size * n : 0;
 }
 
-static int perform(CURL *curl, const char *where, struct buf *body)
+static void set_options(CURL *curl, const char *socket, const char *form, struct buf *body)
 {
-    long status = 0;
-    CURLcode rc = curl_easy_perform(curl);
-    curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
-    if (rc != CURLE_OK) {
-        fprintf(stderr, "pgvigil: the daemon does not answer at '%s': %s\n", where,
-                curl_easy_strerror(rc));
-        return EXIT_CODE_DAEMON;
+    if (socket != NULL) {
+        curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, socket);
+        curl_easy_setopt(curl, CURLOPT_PROXY, ""); /* whatever the environment says */
     }
-    if (status >= 400 && status != 503) {
-        fprintf(stderr, "pgvigil: the daemon answered %ld: %s\n", status, body->data);
-        return EXIT_CODE_FAILED;
-    }
-    return status == 503 ? EXIT_CODE_FAILED : EXIT_CODE_OK;
+    if (form != NULL) /* its type is application/x-www-form-urlencoded by default */
+        curl_easy_setopt(curl, CURLOPT_POSTFIELDS, form);
+    curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(curl, CURLOPT_TIMEOUT, TIMEOUT_S);
+    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_data);
+    curl_easy_setopt(curl, CURLOPT_WRITEDATA, body);
 }
 
-int cli_get(const struct cli_args *args, const char *path, char **body)
+int cli_ask(const struct cli_args *args, const char *path, const char *form,
+            struct cli_answer *answer)
 {
     char url[1024], socket[256] = "";
     const char *base = args->url != NULL ? args->url : getenv("PGVIGIL_URL");
+    *answer = (struct cli_answer){.is_local = base == NULL};
     if (base == NULL && !socket_path(args, socket, sizeof(socket)))
         return EXIT_CODE_CONFIG;
     const char *host = base != NULL ? base : "http://localhost";
@@ -86,20 +86,31 @@ int cli_get(const struct cli_args *args, const char *path, char **body)
     buf_init(&text, ANSWER_MAX);
     CURL *curl = curl_easy_init();
     curl_easy_setopt(curl, CURLOPT_URL, url);
-    if (base == NULL) {
-        curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, socket);
-        curl_easy_setopt(curl, CURLOPT_PROXY, ""); /* whatever the environment says */
-    }
-    curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(curl, CURLOPT_TIMEOUT, TIMEOUT_S);
-    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_data);
-    curl_easy_setopt(curl, CURLOPT_WRITEDATA, &text);
-    int rc = perform(curl, base != NULL ? base : socket, &text);
+    set_options(curl, base == NULL ? socket : NULL, form, &text);
+    CURLcode rc = curl_easy_perform(curl);
+    curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &answer->status);
     curl_easy_cleanup(curl);
-    *body = buf_take(&text, NULL);
+    if (rc == CURLE_OK)
+        answer->body = buf_take(&text, NULL);
+    else
+        snprintf(answer->why, sizeof(answer->why), "the daemon does not answer at '%.150s': %s",
+                 base != NULL ? base : socket, curl_easy_strerror(rc));
     buf_deinit(&text);
-    return rc;
+    return rc == CURLE_OK ? EXIT_CODE_OK : EXIT_CODE_DAEMON;
+}
+
+int cli_get(const struct cli_args *args, const char *path, char **body)
+{
+    struct cli_answer answer;
+    int rc = cli_ask(args, path, NULL, &answer);
+    *body = answer.body;
+    if (rc == EXIT_CODE_DAEMON)
+        fprintf(stderr, "pgvigil: %s\n", answer.why);
+    if (rc != EXIT_CODE_OK)
+        return rc;
+    if (answer.status >= 400 && answer.status != 503)
+        fprintf(stderr, "pgvigil: the daemon answered %ld: %s\n", answer.status, answer.body);
+    return answer.status >= 400 ? EXIT_CODE_FAILED : EXIT_CODE_OK;
 }
 
 int cli_get_json(const struct cli_args *args, const char *path, json_t **json)

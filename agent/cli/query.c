@@ -1,20 +1,21 @@
 /*
- * `pgvigil query`: PromQL over history.db through a read-only connection of its own, so it works
- * with the daemon down and never disturbs it. The JSON form is Prometheus' answer.
+ * `pgvigil query`: PromQL by the daemon's API, whose head has the newest seconds, or, while it is
+ * down, over history.db through a read-only connection of its own, with the same answers. The JSON
+ * form is that answer as it is; the others are made from it. Invariant: data on stdout, what the
+ * query makes one doubt (warnings, infos) on stderr.
  */
-#include <math.h>
-
 #include "cli_private.h"
+#include "query_print.h"
+
 #include "pgvigil/base/mem.h"
 #include "pgvigil/base/str.h"
-#include "pgvigil/promql/json.h"
-#include "pgvigil/store/history.h"
+#include "pgvigil/promql/promql.h"
+#include "pgvigil/serve/offline.h"
 
-#define ARENA_MAX       (256u * 1024 * 1024)
-#define SAMPLES_MAX     50000000
+#include <math.h>
+
 #define STEP_DEFAULT_MS 60000
-
-enum format { FORMAT_TABLE, FORMAT_JSON, FORMAT_CSV };
+#define FORM_MAX        (4 * PROMQL_LENGTH_MAX)
 
 struct times {
     bool is_range;
@@ -72,131 +73,131 @@ static int read_times(const struct cli_args *args, struct times *t)
     return EXIT_CODE_OK;
 }
 
-/* ---- printing ---- */
+/* ---- the request ---- */
 
-static void add_json(struct buf *out, const struct promql_value *v)
+static void add_escaped(struct buf *form, const char *text)
 {
-    buf_add_str(out, "{\"status\":\"success\",\"data\":");
-    promql_print_json(v, out);
-    buf_add_str(out, "}\n");
-}
-
-static void add_csv_text(struct buf *out, const char *text)
-{
-    buf_add_char(out, '"');
     for (; *text != '\0'; text++) {
-        if (*text == '"')
-            buf_add_char(out, '"');
-        buf_add_char(out, *text);
-    }
-    buf_add_char(out, '"');
-}
-
-/* One row of the table or of the CSV: time, series, value. */
-static void add_row(struct buf *out, enum format format, int64_t t, const struct labels *labels,
-                    double v)
-{
-    char time_text[CLOCK_RFC3339_MAX];
-    struct buf series;
-    buf_init(&series, 64 * 1024);
-    if (labels != NULL)
-        labels_print(labels, &series);
-    clock_format_rfc3339((wall_ms){t}, time_text);
-    if (format == FORMAT_CSV) {
-        buf_printf(out, "%s,", time_text);
-        add_csv_text(out, series.data);
-        buf_add_char(out, ',');
-    } else {
-        buf_printf(out, "%s  %s  ", time_text, series.data);
-    }
-    buf_add_double(out, v);
-    buf_add_char(out, '\n');
-    buf_deinit(&series);
-}
-
-static void add_rows(struct buf *out, enum format format, const struct promql_value *v)
-{
-    if (format == FORMAT_CSV)
-        buf_add_str(out, "time,series,value\n");
-    switch (v->type) {
-    case PROMQL_SCALAR:
-        add_row(out, format, v->t, NULL, v->scalar);
-        break;
-    case PROMQL_STRING:
-        buf_printf(out, "%s\n", v->string);
-        break;
-    case PROMQL_VECTOR:
-        for (size_t i = 0; i < v->n; i++)
-            add_row(out, format, v->t, &v->vector[i].labels, v->vector[i].value);
-        break;
-    case PROMQL_MATRIX:
-        for (size_t i = 0; i < v->n; i++) {
-            for (size_t k = 0; k < v->matrix[i].n; k++)
-                add_row(out, format, v->matrix[i].points[k].t, &v->matrix[i].labels,
-                        v->matrix[i].points[k].v);
-        }
-        break;
-    }
-}
-
-/* ---- the work ---- */
-
-static int evaluate(const struct promql_expr *expr, const struct times *t, enum format format,
-                    struct reader *reader)
-{
-    struct promql_limits limits = {.max_samples = SAMPLES_MAX};
-    struct promql_value value;
-    struct err err = {0};
-    struct buf out;
-    struct arena *arena = arena_create(0, ARENA_MAX);
-    bool ok = t->is_range ? promql_range(expr, reader, t->start, t->end, t->step, &limits, arena,
-                                         &value, &err)
-                          : promql_instant(expr, reader, t->at, &limits, arena, &value, &err);
-    if (ok) {
-        buf_init(&out, 512u * 1024 * 1024);
-        if (format == FORMAT_JSON)
-            add_json(&out, &value);
+        bool plain = (*text >= '0' && *text <= '9') || (*text >= 'a' && *text <= 'z') ||
+                     (*text >= 'A' && *text <= 'Z');
+        if (plain)
+            buf_add_char(form, *text);
         else
-            add_rows(&out, format, &value);
-        ok = buf_ok(&out);
-        if (ok)
-            fwrite(out.data, 1, out.len, stdout);
-        else
-            fprintf(stderr, "pgvigil: the answer is too long, ask for less at once\n");
-        buf_deinit(&out);
-    } else {
-        fprintf(stderr, "pgvigil: %s\n", err.text);
+            buf_printf(form, "%%%02x", (unsigned char)*text);
     }
-    arena_destroy(&arena);
-    return ok ? EXIT_CODE_OK : EXIT_CODE_FAILED;
 }
 
-static int open_and_evaluate(const struct cli_args *args, const struct promql_expr *expr,
-                             const struct times *t, enum format format)
+static void add_seconds(struct buf *form, const char *name, int64_t ms)
+{
+    buf_printf(form, "&%s=%s%lld.%03lld", name, ms < 0 ? "-" : "", llabs((long long)ms) / 1000,
+               llabs((long long)ms) % 1000);
+}
+
+static void add_request(struct buf *form, const char *expression, const struct times *t)
+{
+    buf_add_str(form, "query=");
+    add_escaped(form, expression);
+    if (t->is_range) {
+        add_seconds(form, "start", t->start);
+        add_seconds(form, "end", t->end);
+        add_seconds(form, "step", t->step);
+    } else {
+        add_seconds(form, "time", t->at);
+    }
+}
+
+/* ---- the answer ---- */
+
+struct answer {
+    int status;
+    struct buf body;
+};
+
+static int ask_file(const struct cli_args *args, const struct times *t, const char *form,
+                    struct answer *answer)
 {
     struct err err = {0};
     char path[1024];
     struct config *config = cli_config(args);
     if (config == NULL)
         return EXIT_CODE_CONFIG;
+    char *instance = offline_instance(config->listen_host, config->listen_port);
     snprintf(path, sizeof(path), "%s/history.db", config->state_dir);
     config_unref(&config);
-    struct reader *reader = history_reader_open(path, &err);
-    if (reader == NULL) {
-        fprintf(stderr, "pgvigil: %s\n", err.text);
-        return err.kind == ERR_NEWER ? EXIT_CODE_STORE_NEWER : EXIT_CODE_FAILED;
+    bool ok =
+        offline_query(path, instance, t->is_range, form, &answer->status, &answer->body, &err);
+    mem_free(instance);
+    if (ok)
+        return EXIT_CODE_OK;
+    fprintf(stderr, "pgvigil: %s\n", err.text);
+    return err.kind == ERR_NEWER ? EXIT_CODE_STORE_NEWER : EXIT_CODE_FAILED;
+}
+
+/* The daemon refuses what takes long or comes in a crowd; the file can be read without it. */
+static bool daemon_gave_up(const struct cli_answer *from)
+{
+    return from->status >= 500;
+}
+
+static int ask(const struct cli_args *args, const struct times *t, const char *form,
+               struct answer *answer)
+{
+    struct cli_answer from;
+    int rc = cli_ask(args, t->is_range ? "/api/v1/query_range" : "/api/v1/query", form, &from);
+    bool use_file =
+        from.is_local && (rc == EXIT_CODE_DAEMON || (rc == EXIT_CODE_OK && daemon_gave_up(&from)));
+    if (use_file) {
+        if (rc == EXIT_CODE_OK)
+            fprintf(stderr, "pgvigil: the daemon gave up, its history file is read instead\n");
+        rc = ask_file(args, t, form, answer);
+    } else if (rc == EXIT_CODE_OK) {
+        answer->status = (int)from.status;
+        buf_add_str(&answer->body, from.body);
+    } else if (rc == EXIT_CODE_DAEMON) {
+        fprintf(stderr, "pgvigil: %s\n", from.why);
     }
-    int rc = evaluate(expr, t, format, reader);
-    history_reader_close(&reader);
+    mem_free(from.body);
+    return rc;
+}
+
+/* What is wrong with the query is a wrong call; what goes wrong with it is a failure. */
+static int refused(const struct answer *answer, const json_t *root)
+{
+    const char *why = json_string_value(json_object_get(root, "error"));
+    const char *type = json_string_value(json_object_get(root, "errorType"));
+    fprintf(stderr, "pgvigil: %s\n", why != NULL ? why : answer->body.data);
+    return type != NULL && str_eq(type, "bad_data") ? EXIT_CODE_USAGE : EXIT_CODE_FAILED;
+}
+
+static int show(const struct answer *answer, enum query_format format)
+{
+    json_t *root = json_loads(answer->body.data, 0, NULL);
+    int rc = EXIT_CODE_OK;
+    if (answer->status != 200) {
+        rc = refused(answer, root);
+    } else if (root == NULL) {
+        fprintf(stderr, "pgvigil: the answer is not JSON\n");
+        rc = EXIT_CODE_FAILED;
+    } else {
+        if (format == QUERY_FORMAT_JSON) {
+            printf("%s\n", answer->body.data); /* with its warnings and infos */
+        } else {
+            query_print_notes(root);
+            query_print(json_object_get(root, "data"), format);
+        }
+    }
+    json_decref(root);
     return rc;
 }
 
 int cli_query(const struct cli_args *args)
 {
-    static const char *const formats[] = {"table", "json", "csv"};
-    enum format format = FORMAT_TABLE;
+    static const char *const formats[] = {
+        [QUERY_FORMAT_TABLE] = "table", [QUERY_FORMAT_JSON] = "json", [QUERY_FORMAT_CSV] = "csv"};
+    size_t format = 0;
     struct times t;
-    struct promql_error error;
+    struct buf form;
+    struct answer answer = {0};
     while (args->output != NULL && format < ARRAY_LEN(formats) &&
            !str_eq(args->output, formats[format]))
         format++;
@@ -205,12 +206,15 @@ int cli_query(const struct cli_args *args)
     int rc = read_times(args, &t);
     if (rc != EXIT_CODE_OK)
         return rc;
-    struct promql_expr *expr = promql_parse(args->positional[0], &error);
-    if (expr == NULL) {
-        fprintf(stderr, "pgvigil: %s\n", error.text);
-        return EXIT_CODE_USAGE;
-    }
-    rc = open_and_evaluate(args, expr, &t, format);
-    promql_destroy(&expr);
+    if (strlen(args->positional[0]) > PROMQL_LENGTH_MAX)
+        return bad("the expression is too long", "EXPR");
+    buf_init(&form, FORM_MAX);
+    buf_init(&answer.body, OFFLINE_ANSWER_MAX);
+    add_request(&form, args->positional[0], &t);
+    rc = ask(args, &t, form.data, &answer);
+    if (rc == EXIT_CODE_OK)
+        rc = show(&answer, (enum query_format)format);
+    buf_deinit(&answer.body);
+    buf_deinit(&form);
     return rc;
 }

@@ -28,6 +28,7 @@
 #include "api_v1.h"
 #include "exchange.h"
 #include "negotiate.h"
+#include "pgvigil/serve/offline.h"
 
 #include <utlist.h>
 
@@ -464,8 +465,7 @@ static void *thread_main(void *arg)
 /* `instance` is what a Prometheus would scrape. */
 static void start_queries(struct serve *s)
 {
-    const char *host = s->config->listen_host;
-    char *instance = mem_printf(strchr(host, ':') != NULL ? "[%s]:%d" : "%s:%d", host, s->port);
+    char *instance = offline_instance(s->config->listen_host, s->port);
     s->queries = query_pool_create(
         s->loop, query_source_create(s->opts.head, s->opts.history_path, instance));
     mem_free(instance);

@@ -41,7 +41,7 @@ def test_status_shows_verdict_nodes_pools_and_alerts(cluster, agent):
     assert {n["node"]: n["role"] for n in found["gate"]["nodes"]} == {
         "primary": "primary", "replica_1": "replica", "replica_2": "replica"
     }  # fmt: skip
-    assert found["alerts"]["alerts"] == []
+    assert [a["labels"]["alertname"] for a in found["alerts"]["alerts"]] == ["Watchdog"]
     names = {sample["labels"]["__name__"] for sample in found["pools"]["samples"]}
     assert "db_connection_pool_max" in names
 
@@ -78,8 +78,16 @@ def query_all_forms(agent):
     assert len(table) == 1 and table[0].endswith("  57") and 'node="primary"' in table[0]
 
     rows = list(csv.reader(io.StringIO(agent.cli("query", "db_up == 1", "-o", "csv").stdout)))
-    assert rows[0] == ["time", "series", "value"] and len(rows) == 4
-    assert all(row[2] == "1" and row[1].startswith("db_up{") for row in rows[1:])
+    # a column for each label; job and instance are those of the API
+    labels = ["__name__", "cluster", "instance", "job", "node"]
+    assert rows[0] == ["time", *labels, "value"] and len(rows) == 4
+    instance = f"127.0.0.1:{agent.port}"
+    for row, node in zip(rows[1:], ("primary", "replica_1", "replica_2")):
+        assert row[1:] == ["db_up", "test", instance, "pgvigil", node, "1"]
+    lines = agent.cli("query", "db_up").stdout.splitlines()
+    assert len(lines) == 3 and len({line.rindex("  1") for line in lines}) == 1, lines
+    assert agent.cli("query", "1 + 2").stdout == "3\n"
+    assert agent.cli("query", "'a b'").stdout == "a b\n"
 
     start, end = str(int(now) - 10), str(int(now))
     span = ["--start", start, "--end", end, "--step", "1s"]
@@ -89,6 +97,10 @@ def query_all_forms(agent):
     assert len(points) >= 3 and all(value == "1" for _at, value in points)
     text = agent.cli("query", 'db_up{node="primary"}', *span, "-o", "csv").stdout
     assert len(text.splitlines()) == len(points) + 1
+    lines = agent.cli("query", 'db_up{node="primary"}', *span).stdout.splitlines()
+    assert lines[0].startswith("db_up{") and all(line.endswith("Z  1") for line in lines[1:])
+    doubtful = agent.cli("query", "rate(db_up[1m])")
+    assert doubtful.stderr.startswith("pgvigil: info: PromQL info: metric might not be a counter")
     scalar = json_of(agent.cli("query", "1 + 2", "-o", "json"))["data"]
     assert scalar["resultType"] == "scalar" and scalar["result"][1] == "3"
 
@@ -98,6 +110,12 @@ def test_query_prints_all_forms_with_the_daemon_alive_and_dead(agent):
         seen = f"count_over_time({name}[1m]) >= 5"
         wait_until(lambda s=seen: len(agent.query(s)) == 3, 20, f"five polls in history: {name}")
     query_all_forms(agent)
+    alive = json_of(agent.cli("query", "rate(db_up[1m])", "-o", "json"))
+    assert len(alive["infos"]) == 1
+    done = agent.cli("query", "db_up + on() db_up", check=False)
+    assert done.returncode == 1 and done.stdout == "" and "many-to-many" in done.stderr
+    done = agent.cli("query", "sum(", check=False)
+    assert done.returncode == 2 and "1:5: parse error: unclosed left parenthesis" in done.stderr
     agent.kill()
     query_all_forms(agent)
 

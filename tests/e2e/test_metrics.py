@@ -1,10 +1,16 @@
 """The page /metrics: all that is promised is there, others can read it, and it costs no SQL."""
 
+import gzip
+import http.client
+import http.server
 import json
 import os
+import re
 import shutil
 import subprocess
+import threading
 import time
+import urllib.request
 
 import pytest
 
@@ -51,6 +57,7 @@ PROMISED = [
     ("db_split_brain", "gauge", [{}]),
     ("db_reads_on_primary", "gauge", [{}]),
     ("db_up", "gauge", BOTH),
+    ("db_node_unobservable", "gauge", BOTH),
     ("db_node_role", "gauge", [{"node": "primary", "role": "primary"}, {"node": "replica_1", "role": "replica"}]),
     ("db_transactions_total", "counter", [{**db, "outcome": o} for db in APP for o in ("commit", "rollback")]),
     ("db_cache_hits_total", "counter", APP),
@@ -85,10 +92,16 @@ groups:
 """
 
 
+@pytest.fixture(name="agent_of_page")
+def _agent_of_page(make_agent):
+    return make_agent(intervals=INTERVALS, rules=[ALWAYS]).start()
+
+
 @pytest.fixture(name="page")
-def _page(cluster, make_agent):
+def _page(cluster, agent_of_page):
     """The page once every collector has been polled."""
-    agent = make_agent(intervals=INTERVALS, rules=[ALWAYS]).start()
+    del cluster
+    agent = agent_of_page
     missing = []
 
     def complete():
@@ -179,11 +192,244 @@ def test_point_8_promtool_accepts_page_and_rules(cluster, page):
     assert done.returncode == 0 and len(rules) >= 2, done.stderr
 
 
+# ---- both forms of the page ----
+
+OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+TEXT = "text/plain; version=0.0.4; charset=utf-8"
+PROMETHEUS = (
+    "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"
+    "text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
+)
+NAME = r"[a-zA-Z_:][a-zA-Z0-9_:]*"
+LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\\n]|\\["n\\])*)"(?:,(?!})|(?=}))')
+SAMPLE = re.compile(rf"({NAME})(\{{.*\}})? (NaN|[+-]Inf|-?[0-9][0-9.]*(?:e[+-][0-9]+)?)$")
+FLOAT = re.compile(r"-?[0-9]+(\.[0-9]+|e[+-][0-9]+|\.[0-9]+e[+-][0-9]+)$")
+
+
+def scrape(agent, **headers):
+    connection = http.client.HTTPConnection("127.0.0.1", agent.port, timeout=10)
+    try:
+        connection.request("GET", "/metrics", headers=headers)
+        answer = connection.getresponse()
+        return answer.headers, answer.read()
+    finally:
+        connection.close()
+
+
+def label_pairs(text):
+    """Of {a="b",c="d"}; every byte must belong to a label."""
+    if not text:
+        return ()
+    assert "".join(match[0] for match in LABEL.finditer(text[1:-1] + "}")) == text[1:-1], text
+    pairs = [(match[1], match[2]) for match in LABEL.finditer(text[1:-1] + "}")]
+    assert len({name for name, _value in pairs}) == len(pairs), text
+    return tuple(sorted(pairs))
+
+
+class OpenMetrics:
+    """A strict reader of what OpenMetrics 1.0 asks of the page; .series is {(name, labels): text}."""
+
+    SUFFIXES = {
+        "gauge": {""},
+        "unknown": {""},
+        "counter": {"_total"},
+        "histogram": {"_bucket", "_sum", "_count"},
+    }
+
+    def __init__(self, text):
+        self.series, self.families, self.points = {}, {}, []
+        assert text.endswith("# EOF\n") and "\n\n" not in text and "\r" not in text
+        for line in text[: -len("# EOF\n")].splitlines():
+            if line.startswith("#"):
+                self._meta(line)
+            else:
+                self._sample(line)
+        self._histograms()
+
+    def _meta(self, line):
+        mark, what, name, *rest = line.split(" ", 3)
+        assert mark == "#" and what in ("TYPE", "UNIT", "HELP") and re.fullmatch(NAME, name), line
+        if what == "TYPE":
+            assert name not in self.families, f"{name} is interleaved"
+            assert rest[0] in self.SUFFIXES and not name.endswith("_total") or rest[0] == "unknown"
+            self.family = {"name": name, "type": rest[0], "samples": 0, "seen": ["TYPE"]}
+            self.families[name] = self.family
+            return
+        assert self.family["name"] == name and self.family["samples"] == 0, line
+        self.family["seen"].append(what)
+        assert self.family["seen"] in (["TYPE", "UNIT"], ["TYPE", "UNIT", "HELP"], ["TYPE", "HELP"])
+        if what == "UNIT":
+            assert name.endswith("_" + rest[0]), line
+        else:
+            assert re.fullmatch(r'([^\\"]|\\[\\"n])+', rest[0]), line
+
+    def _sample(self, line):
+        match = SAMPLE.match(line)
+        assert match, line
+        name, labels = match[1], label_pairs(match[2])
+        family = self.family
+        assert name.startswith(family["name"]), line
+        suffix = name[len(family["name"]) :]
+        assert suffix in self.SUFFIXES[family["type"]], line
+        assert (name, labels) not in self.series, f"twice: {line}"
+        if suffix == "_bucket":
+            bound = dict(labels)["le"]
+            assert bound == "+Inf" or FLOAT.match(bound), f"le is no float: {line}"
+        if suffix in ("_total", "_bucket", "_count"):
+            assert float(match[3]) >= 0, line
+        family["samples"] += 1
+        self.series[name, labels] = match[3]
+        self.points.append((family, suffix, labels, match[3]))
+
+    def _histograms(self):
+        """Samples of one histogram stand together, buckets rise to +Inf, which is the count."""
+        done, current, last = set(), None, 0
+        for family, suffix, labels, value in self.points:
+            if family["type"] != "histogram":
+                continue
+            point = family["name"], tuple(pair for pair in labels if pair[0] != "le")
+            if point != current:
+                assert point not in done, f"{point} is interleaved"
+                done.add(point)
+                current, last = point, 0
+            if suffix != "_sum":
+                assert float(value) >= last, f"{point} falls"
+                last = float(value)
+            if suffix == "_count":
+                top = dict([*point[1], ("le", "+Inf")])
+                key = family["name"] + "_bucket", tuple(sorted(top.items()))
+                assert self.series[key] == value
+
+
+def test_openmetrics_is_strictly_so(page, agent_of_page):
+    agent = agent_of_page
+    del page  # every collector has been polled
+    headers, body = scrape(agent, Accept=PROMETHEUS)
+    assert headers["Content-Type"] == OPENMETRICS
+    found = OpenMetrics(body.decode("utf-8"))
+    assert found.families["db_transactions"]["type"] == "counter"
+    assert "UNIT" in found.families["db_replication_lag_seconds"]["seen"]
+    assert found.families["pgvigil_stage_seconds"]["type"] == "histogram"
+    for accept, kind in (("", TEXT), ("*/*", TEXT), ("text/plain", TEXT),
+                         ("application/openmetrics-text;version=0.0.1", OPENMETRICS.replace("1.0.0", "0.0.1")),
+                         ("application/openmetrics-text;q=0.1,text/plain;q=0.2", TEXT)):  # fmt: skip
+        assert scrape(agent, Accept=accept)[0]["Content-Type"] == kind, accept
+
+
+def test_gzip_only_for_whom_takes_it(page, agent_of_page):
+    agent = agent_of_page
+    del page
+    headers, packed = scrape(agent, **{"Accept-Encoding": "deflate, gzip;q=0.5"})
+    assert headers["Content-Encoding"] == "gzip"
+    text = gzip.decompress(packed).decode("utf-8")
+    assert text.startswith("# HELP ") and len(packed) < len(text) / 4
+    for refused in ("", "identity", "gzip;q=0", "gzip;q=0, *"):
+        headers, body = scrape(agent, **{"Accept-Encoding": refused})
+        assert "Content-Encoding" not in headers and body.startswith(b"# HELP "), refused
+
+
+class Prometheus:
+    """A real one that scrapes the agent in one form each second."""
+
+    def __init__(self, cluster, agent, form):
+        tool = shutil.which("prometheus")
+        if not tool:
+            pytest.skip("prometheus is not installed")
+        self.port = cluster.ports.take()
+        self.home = proc.make_scratch("pgvigil-prometheus-")
+        config = os.path.join(self.home, "prometheus.yml")
+        # 2.42 cannot be told which form to ask for and takes OpenMetrics, so text needs a relay.
+        target = agent.port if form == OPENMETRICS else TextRelay.start(agent.port)
+        proc.write_owned(
+            config,
+            "scrape_configs: [{job_name: pgvigil, scrape_interval: 1s, scrape_timeout: 1s,"
+            f" static_configs: [{{targets: ['127.0.0.1:{target}']}}]}}]\n",
+        )
+        self.process = subprocess.Popen(
+            [tool, f"--config.file={config}", f"--storage.tsdb.path={self.home}/data",
+             f"--web.listen-address=127.0.0.1:{self.port}"],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+
+    def get(self, path):
+        url = f"http://127.0.0.1:{self.port}/api/v1/{path}"
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return json.load(answer)["data"]
+
+    def target(self):
+        try:
+            targets = self.get("targets")["activeTargets"]
+        except OSError:
+            return None
+        return targets[0] if targets and targets[0]["health"] == "up" else None
+
+    def series(self):
+        found = self.get("series?match[]=%7Bjob%3D%22pgvigil%22%7D")
+        drop = ("instance", "job")
+        return {tuple(sorted((k, v) for k, v in s.items() if k not in drop)) for s in found
+                if s["__name__"] != "up" and not s["__name__"].startswith("scrape_")}  # fmt: skip
+
+    def close(self):
+        self.process.terminate()
+        self.process.wait(20)
+        shutil.rmtree(self.home, ignore_errors=True)
+
+
+class TextRelay(http.server.BaseHTTPRequestHandler):
+    """Asks for text 0.0.4 whatever the scraper would like best."""
+
+    def do_GET(self):  # noqa: N802
+        connection = http.client.HTTPConnection("127.0.0.1", self.server.agent_port, timeout=10)
+        connection.request("GET", "/metrics", headers={"Accept": "text/plain;version=0.0.4"})
+        answer = connection.getresponse()
+        body = answer.read()
+        connection.close()
+        self.send_response(answer.status)
+        self.send_header("Content-Type", answer.headers["Content-Type"])
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_args):
+        pass
+
+    @classmethod
+    def start(cls, agent_port):
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), cls)
+        server.agent_port = agent_port
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        return server.server_address[1]
+
+
+def test_a_prometheus_takes_the_same_series_in_both_forms(cluster, page, agent_of_page):
+    agent = agent_of_page
+    del page
+    scrapers = [Prometheus(cluster, agent, form) for form in (OPENMETRICS, TEXT)]
+    try:
+        for scraper in scrapers:
+            wait_until(scraper.target, 30, "the target is up")
+            assert scraper.target()["lastError"] == ""
+
+        def same():
+            both = [scraper.series() for scraper in scrapers]
+            names = [{dict(s)["__name__"] for s in found} for found in both]
+            assert all("db_transactions_total" in found for found in names), names
+            if both[0] != both[1]:
+                raise AssertionError(f"only in one: {sorted(both[0] ^ both[1])[:5]}")
+            return True
+
+        wait_until(same, 20, "the same series in both forms")
+        assert len(scrapers[0].series()) > 200
+    finally:
+        for scraper in scrapers:
+            scraper.close()
+
+
 def test_point_8_shipped_rules_and_configuration_are_accepted(make_agent):
     agent = make_agent()
     done = agent.cli("check-config", agent.config_path, config=False)
     assert done.stderr == ""
-    assert "2 nodes, 1 pools" in done.stdout and "20 alerting" in done.stdout, done.stdout
+    assert "2 nodes, 1 pools" in done.stdout and "43 alerting" in done.stdout, done.stdout
 
 
 def statements(cluster, name):

@@ -55,6 +55,7 @@ static void setup(struct bench *b)
     b->from.board = board_create();
     b->from.snapshots = snapshots_create();
     b->from.alerts = alert_board_create();
+    b->from.rules = rule_board_create();
     b->series = series_table_create(100);
     b->builder = batch_builder_create(b->series);
     diag_deinit(&diag);
@@ -65,6 +66,7 @@ static void teardown(struct bench *b)
     board_destroy(&b->from.board);
     snapshots_destroy(&b->from.snapshots);
     alert_board_destroy(&b->from.alerts);
+    rule_board_destroy(&b->from.rules);
     batch_builder_destroy(&b->builder);
     series_table_destroy(&b->series);
     config_unref(&b->from.config);
@@ -113,13 +115,19 @@ static const struct {
     bool read; /* of the only node, a primary */
     int status;
 } paths[] = {
-    {"/-/healthy", true, 200},     {"/-/ready", true, 200},
-    {"/nothing", true, 404},       {"/primary", true, 200},
-    {"/replica", true, 503},       {"/read-only", true, 200},
-    {"/health", true, 200},        {"/liveness", true, 200},
-    {"/api/v1/alerts", true, 200}, {"/", true, 200},
-    {"/ui/style.css", true, 200},  {"/api/pgvigil/gate", true, 200},
-    {"/metrics/", true, 404},      {"//", true, 404},
+    {"/-/healthy", true, 200},
+    {"/-/ready", true, 200},
+    {"/nothing", true, 404},
+    {"/primary", true, 200},
+    {"/replica", true, 503},
+    {"/read-only", true, 200},
+    {"/health", true, 200},
+    {"/liveness", true, 200},
+    {"/", true, 200},
+    {"/ui/style.css", true, 200},
+    {"/api/pgvigil/gate", true, 200},
+    {"/metrics/", true, 404},
+    {"//", true, 404},
     {"/../etc/passwd", true, 404},
 };
 
@@ -205,7 +213,10 @@ static void alerts_are_as_prometheus_gives_them(void **state)
     struct alert_list *list = alert_list_create(b.from.now.wall, 1);
     list->alerts[0] = alert_copy(&a);
     alert_board_put(b.from.alerts, list);
-    get(&b, "/api/v1/alerts", &reply);
+    struct request req = {.from = &b.from};
+    reply = (struct reply){.status = 200};
+    buf_init(&reply.body, REPLY_MAX);
+    api_alerts(&req, &reply);
     assert_string_equal(reply.body.data,
                         "{\"status\":\"success\",\"data\":{\"alerts\":[{\"labels\":"
                         "{\"alertname\":\"A\",\"node\":\"pg1\"},\"annotations\":{},"
@@ -213,6 +224,33 @@ static void alerts_are_as_prometheus_gives_them(void **state)
                         "\"value\":\"3.5e+00\"}]}}");
     buf_deinit(&reply.body);
     teardown(&b);
+}
+
+/* What always fires is on the page, and its verdict does not count it. */
+static void page_counts_no_watchdog(void **state)
+{
+    static const char *const severities[] = {"none", "info"};
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(severities); i++) {
+        const struct label labels[] = {{"alertname", "Watchdog"}, {"severity", severities[i]}};
+        struct alert a = {
+            .state = ALERT_FIRING, .labels = {2, labels}, .rule = "Watchdog", .reason = ""};
+        struct bench b;
+        struct reply reply;
+        setup(&b);
+        put_node(&b, "p", ROLE_PRIMARY, true);
+        struct alert_list *list = alert_list_create(b.from.now.wall, 1);
+        list->alerts[0] = alert_copy(&a);
+        alert_board_put(b.from.alerts, list);
+        get(&b, "/", &reply);
+        assert_non_null(strstr(reply.body.data, "<td>Watchdog</td>"));
+        assert_int_equal(strstr(reply.body.data, "and nothing fires.") != NULL, i == 0);
+        assert_int_equal(strstr(reply.body.data, "1 alert firing") != NULL, i == 1);
+        assert_int_equal(strstr(reply.body.data, "<td class=\"ok\">firing") != NULL, i == 0);
+        assert_int_equal(strstr(reply.body.data, "(!) ") != NULL, i == 1);
+        buf_deinit(&reply.body);
+        teardown(&b);
+    }
 }
 
 int main(void)
@@ -224,6 +262,7 @@ int main(void)
         cmocka_unit_test(old_verdicts_are_not_healthy),
         cmocka_unit_test(text_stays_text_on_the_page),
         cmocka_unit_test(alerts_are_as_prometheus_gives_them),
+        cmocka_unit_test(page_counts_no_watchdog),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
