@@ -150,11 +150,14 @@ void replication_report(struct replication *r, const struct gate_report *report)
 
 /* ---- a node ---- */
 
-/* A verdict that went against the node was taken on purpose (gate.on_total_loss). */
+/* A verdict that went against a node that was known was taken on purpose (gate.on_total_loss), or
+ * before sight of it was lost. */
 static bool is_held(const struct verdict *v)
 {
     bool is_out = v->state == FRESH_DOWN || v->state == FRESH_DIVERGED;
-    return v->state == FRESH_UNKNOWN || (v->unobservable != UNOBSERVABLE_NOT && !is_out);
+    if (v->state == FRESH_UNKNOWN || v->unobservable == UNOBSERVABLE_NEVER_SEEN)
+        return true;
+    return v->unobservable != UNOBSERVABLE_NOT && !is_out;
 }
 
 static void update_health(struct node_samples *n, const struct verdict *v)

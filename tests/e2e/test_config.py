@@ -282,7 +282,9 @@ def test_point_9_missing_grant_disables_what_needs_it_only(cluster, make_agent):
         for name in ("db_connections", "db_longest_transaction_seconds", "db_replica_streaming",
                      "db_archive_failures_total"):  # fmt: skip
             assert name not in metrics, f"{name} is not known"
-        assert agent.alerts() == []
+        alerts = wait_until(lambda: len(agent.alerts()) == 2 and agent.alerts(), 10, "the alerts")
+        assert {a["labels"]["alertname"] for a in alerts} == {"NodeUnobservable"}
+        assert {a["labels"]["node"] for a in alerts} == {"primary", "replica_1"}
 
         cluster.psql("primary", "grant pg_monitor to poor")
         wait_until(lambda: "db_connections" in agent.metrics(), 10, "figures without a restart")

@@ -199,6 +199,26 @@ static void unobservable_time_is_not_downtime(void **state)
     teardown(&b);
 }
 
+/* What was never seen was not down before it came. */
+static void a_node_that_was_never_seen_was_not_down(void **state)
+{
+    struct bench b;
+    (void)state;
+    setup(&b);
+    struct gate_report report = report_of("r", ROLE_UNKNOWN, FRESH_DOWN);
+    report.u.node.verdict.unobservable = UNOBSERVABLE_NEVER_SEEN;
+    tick(&b, &report);
+    tick(&b, &report);
+    report = report_of("r", ROLE_REPLICA, FRESH_UNKNOWN);
+    tick(&b, &report);
+    assert_true(value(&b, HEALTH) == -1);
+    report = report_of("r", ROLE_REPLICA, FRESH_FRESH);
+    tick(&b, &report);
+    assert_true(value(&b, HEALTH) == 1);
+    assert_true(value(&b, OBSERVED) == 1);
+    teardown(&b);
+}
+
 static void unknown_figures_give_no_series(void **state)
 {
     struct bench b;
@@ -283,6 +303,7 @@ int main(void)
         cmocka_unit_test(unobserved_time_is_not_downtime),
         cmocka_unit_test(what_cannot_be_observed_is_told_with_its_reason),
         cmocka_unit_test(unobservable_time_is_not_downtime),
+        cmocka_unit_test(a_node_that_was_never_seen_was_not_down),
         cmocka_unit_test(unknown_figures_give_no_series),
         cmocka_unit_test(a_node_that_was_taken_out_says_nothing),
         cmocka_unit_test(a_cluster_that_was_taken_out_has_no_series),
