@@ -9,6 +9,7 @@
 #include "pgvigil/base/mem.h"
 #include "pgvigil/base/str.h"
 #include "pgvigil/store/head.h"
+#include "rules_private.h"
 #include "sample_store.h"
 
 struct replay {
@@ -27,6 +28,15 @@ struct replay {
 
 /* ---- what rules ask for ---- */
 
+static bool select_given(struct replay *r, const struct read_request *req, struct arena *arena,
+                         struct read_result *out, struct err *err)
+{
+    const char *metric = matchers_metric(req->matchers, req->matcher_count);
+    if (r->opts.rest != NULL && !r->opts.covers(metric, req->t_min, r->opts.arg))
+        return r->opts.rest->select(r->opts.rest, req, arena, out, err);
+    return sample_store_select(r->given, req, arena, out, err);
+}
+
 static bool replay_select(struct reader *reader, const struct read_request *req,
                           struct arena *arena, struct read_result *out, struct err *err)
 {
@@ -34,7 +44,7 @@ static bool replay_select(struct reader *reader, const struct read_request *req,
     struct read_request seen = *req;
     struct read_result given, made;
     seen.t_max = i64_min(req->t_max, r->visible.ms);
-    if (!sample_store_select(r->given, &seen, arena, &given, err) ||
+    if (!select_given(r, &seen, arena, &given, err) ||
         !head_reader(r->produced)->select(head_reader(r->produced), req, arena, &made, err))
         return false;
     *out = read_result_merge(arena, &given, &made, req->last_only);
@@ -178,6 +188,30 @@ struct reader *replay_reader(struct replay *r)
     return &r->reader;
 }
 
+void replay_each_alert(const struct replay *r, void (*fn)(const struct alert *alert, void *arg),
+                       void *arg)
+{
+    for (size_t g = 0; g < r->rules->count; g++) {
+        const struct group_run *group = &r->rules->groups[g];
+        for (size_t i = 0; i < group->group->count; i++)
+            for (struct life_instance *in = group->runs[i].life.instances; in != NULL;
+                 in = in->hh.next)
+                fn(in->alert, arg);
+    }
+}
+
+void replay_each_error(const struct replay *r, wall_ms at,
+                       void (*fn)(size_t group, size_t rule, const char *error, void *arg),
+                       void *arg)
+{
+    for (size_t g = 0; g < r->rules->count; g++) {
+        const struct group_run *group = &r->rules->groups[g];
+        for (size_t i = 0; i < group->group->count; i++)
+            if (group->runs[i].run_at.ms == at.ms && group->runs[i].error[0] != '\0')
+                fn(g, i, group->runs[i].error, arg);
+    }
+}
+
 const struct rules *replay_rules(const struct replay *r)
 {
     return r->rules;
@@ -202,6 +236,11 @@ static mono_ms next_mono(const struct replay *r)
 wall_ms replay_next(const struct replay *r)
 {
     return (wall_ms){next_mono(r).ms + r->offset};
+}
+
+wall_ms replay_at(const struct replay *r)
+{
+    return r->visible;
 }
 
 void replay_jump(struct replay *r, wall_ms to)

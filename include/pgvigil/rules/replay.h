@@ -29,6 +29,12 @@ struct replay_opts {
     size_t group_order_count;
     wall_ms start; /* of the first step */
     size_t max_points;
+    /*
+     * Where else to read what was not given: asked when covers() is false for a metric (NULL: the
+     * selector names none) behind t_min. Both NULL = nowhere.
+     */
+    struct reader *rest;
+    bool (*covers)(const char *metric, int64_t t_min, void *arg);
     void (*on_change)(const struct alert *alert, enum alert_state from, void *arg);
     /* After each step; false ends replay_run. */
     bool (*on_step)(struct replay *replay, wall_ms at, void *arg);
@@ -54,9 +60,18 @@ bool replay_run(struct replay *replay, wall_ms end, struct err *err) MUST_CHECK;
 /* The next step is at this time, and no time has passed for the alerts in between. */
 void replay_jump(struct replay *replay, wall_ms to);
 wall_ms replay_next(const struct replay *replay);
+/* Of the last step; WALL_UNSET before the first. */
+wall_ms replay_at(const struct replay *replay);
 
 /* Given and produced samples; given ones up to the last step. */
 struct reader *replay_reader(struct replay *replay);
+/* Alerts as they are after the last step; borrowed. */
+void replay_each_alert(const struct replay *replay,
+                       void (*fn)(const struct alert *alert, void *arg), void *arg);
+/* Rules that failed at this step, by their place in the set. */
+void replay_each_error(const struct replay *replay, wall_ms at,
+                       void (*fn)(size_t group, size_t rule, const char *error, void *arg),
+                       void *arg);
 const struct rules *replay_rules(const struct replay *replay);
 size_t replay_points(const struct replay *replay);
 
