@@ -86,6 +86,12 @@ $(B)/tests/promqltest: $(PROMQLTEST_SOURCES) $(wildcard tests/promqltest/*.h) \
 	$(call say,LD $@)
 	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $(filter %.c,$^) $(filter %.a,$^) $(LIBS)
 
+# ---- the query engine's part of bench ----
+$(B)/tests/promql_bench: tests/bench/promql_bench.c tests/unit/promql/mem_reader.h $(ARCHIVES)
+	@mkdir -p $(@D)
+	$(call say,LD $@)
+	$(Q)$(CC) $(ALL_CFLAGS) -Itests/unit $(ALL_LDFLAGS) -o $@ $< $(ARCHIVES) $(LIBS)
+
 # ---- fuzzing: tests/fuzz/fuzz_x.c, seeds in tests/fuzz/seeds/x/, dictionary tests/fuzz/x.dict ----
 # The same file is a libFuzzer target under clang and, with replay_main.c, a plain program that
 # takes the seeds as arguments.

@@ -28,18 +28,34 @@ struct aggregation {
     struct value *out;
 };
 
-/* Running values of one group at one step. */
+/* Running values of one group, by step. */
 struct running_op {
     enum promql_aggr op;
-    void (*add)(struct running *r, double v);
+    void (*add_row)(struct running *r, const double *v, size_t steps);
     double (*result)(const struct running *r);
 };
 
-static void add_count(struct running *r, double v)
+/* A loop of its own for each operator: a call for each value costs more than adding it. */
+#define ADD_ROW(name, add)                                             \
+    static void name(struct running *r, const double *v, size_t steps) \
+    {                                                                  \
+        for (size_t i = 0; i < steps; i++)                             \
+            if (!is_absent(v[i]))                                      \
+                add(&r[i], v[i]);                                      \
+    }
+
+static inline void add_count(struct running *r, double v)
 {
     (void)v;
     r->n++;
 }
+
+ADD_ROW(add_sums, running_sum)
+ADD_ROW(add_avgs, running_avg)
+ADD_ROW(add_mins, running_min)
+ADD_ROW(add_maxs, running_max)
+ADD_ROW(add_counts, add_count)
+ADD_ROW(add_variances, running_variance)
 
 static double result_count(const struct running *r)
 {
@@ -63,14 +79,14 @@ static double result_stddev(const struct running *r)
 }
 
 static const struct running_op running_ops[] = {
-    {AGGR_SUM, running_sum, running_sum_result},
-    {AGGR_AVG, running_avg, running_avg_result},
-    {AGGR_MIN, running_min, result_extreme},
-    {AGGR_MAX, running_max, result_extreme},
-    {AGGR_COUNT, add_count, result_count},
-    {AGGR_GROUP, add_count, result_group},
-    {AGGR_STDDEV, running_variance, result_stddev},
-    {AGGR_STDVAR, running_variance, running_variance_result},
+    {AGGR_SUM, add_sums, running_sum_result},
+    {AGGR_AVG, add_avgs, running_avg_result},
+    {AGGR_MIN, add_mins, result_extreme},
+    {AGGR_MAX, add_maxs, result_extreme},
+    {AGGR_COUNT, add_counts, result_count},
+    {AGGR_GROUP, add_counts, result_group},
+    {AGGR_STDDEV, add_variances, result_stddev},
+    {AGGR_STDVAR, add_variances, running_variance_result},
 };
 
 static const struct running_op *find_running(enum promql_aggr op)
@@ -146,11 +162,8 @@ static bool aggregate_running(struct aggregation *a, const struct running_op *op
         if (!row)
             return false;
         memset(running, 0, steps * sizeof(*running));
-        for (size_t r = a->groups.first[g]; r != KEY_NONE; r = a->groups.next[r]) {
-            for (size_t i = 0; i < steps; i++)
-                if (!is_absent(a->in->rows[r].v[i]))
-                    op->add(&running[i], a->in->rows[r].v[i]);
-        }
+        for (size_t r = a->groups.first[g]; r != KEY_NONE; r = a->groups.next[r])
+            op->add_row(running, a->in->rows[r].v, steps);
         for (size_t i = 0; i < steps; i++)
             if (running[i].n > 0)
                 row->v[i] = op->result(&running[i]);

@@ -8,12 +8,6 @@
  */
 #include "promql_private.h"
 
-void running_sum(struct running *r, double v)
-{
-    r->n++;
-    kahan_add(v, &r->sum, &r->carry);
-}
-
 double running_sum_result(const struct running *r)
 {
     return r->sum + r->carry;
@@ -47,32 +41,9 @@ double running_avg_result(const struct running *r)
     return r->by_mean ? r->mean + r->mean_carry : r->sum / r->n + r->carry / r->n;
 }
 
-/* Welford's; a first value that is not finite makes the result NaN by itself. */
-void running_variance(struct running *r, double v)
-{
-    double delta = v - (r->mean + r->mean_carry);
-
-    r->n++;
-    kahan_add(delta / r->n, &r->mean, &r->mean_carry);
-    kahan_add(delta * (v - (r->mean + r->mean_carry)), &r->sum, &r->carry);
-}
-
 double running_variance_result(const struct running *r)
 {
     return (r->sum + r->carry) / r->n;
-}
-
-/* NaN only if there is nothing else. */
-void running_min(struct running *r, double v)
-{
-    if (r->n++ == 0 || v < r->sum || isnan(r->sum))
-        r->sum = v;
-}
-
-void running_max(struct running *r, double v)
-{
-    if (r->n++ == 0 || v > r->sum || isnan(r->sum))
-        r->sum = v;
 }
 
 /* NaN is the smallest. */

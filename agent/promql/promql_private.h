@@ -12,6 +12,7 @@
 #include <math.h>
 
 #include "pgvigil/promql/promql.h"
+#include "pgvigil/promql/regex.h"
 
 /* ---- operators and aggregations: lexer.c has the words ---- */
 enum promql_op {
@@ -121,14 +122,11 @@ bool literal_duration(const char *s, size_t n, int64_t *ms);
 /* Copies a quoted literal without its quotes and with escapes resolved; NULL with a text in why. */
 char *literal_string(struct arena *arena, const char *s, size_t n, char *why, size_t why_n);
 
-/* ---- regex.c ---- */
-struct regex;
+/* ---- regex.c; more of it is public ---- */
 struct regex *regex_create(const char *pattern, struct err *err) MUST_CHECK;
-void regex_destroy(struct regex **regex);
 bool regex_match(const void *regex, const char *text);
 /* How often a match was given up over a limit: a rule must not miss a series in silence. */
 unsigned regex_failures(const struct regex *regex);
-enum regex_outcome { REGEX_NO_MATCH, REGEX_MATCH, REGEX_GAVE_UP };
 /* If text matches: appends the template with $1, ${name}, $$ filled in. */
 enum regex_outcome regex_expand(const struct regex *regex, const char *text, const char *template,
                                 struct buf *out);
@@ -633,7 +631,7 @@ struct running {
     bool by_mean; /* the sum has overflowed: average of averages from then on */
 };
 
-/* Inline: it is called for each point of each window. */
+/* Inline, as what follows: called for each point of each window. */
 static inline void kahan_add(double v, double *sum, double *carry)
 {
     double t = *sum + v;
@@ -647,11 +645,36 @@ static inline void kahan_add(double v, double *sum, double *carry)
     *sum = t;
 }
 
-void running_sum(struct running *r, double v);
+static inline void running_sum(struct running *r, double v)
+{
+    r->n++;
+    kahan_add(v, &r->sum, &r->carry);
+}
+
+/* NaN only if there is nothing else. */
+static inline void running_min(struct running *r, double v)
+{
+    if (r->n++ == 0 || v < r->sum || isnan(r->sum))
+        r->sum = v;
+}
+
+static inline void running_max(struct running *r, double v)
+{
+    if (r->n++ == 0 || v > r->sum || isnan(r->sum))
+        r->sum = v;
+}
+
+/* Welford's; a first value that is not finite makes the result NaN by itself. */
+static inline void running_variance(struct running *r, double v)
+{
+    double delta = v - (r->mean + r->mean_carry);
+
+    r->n++;
+    kahan_add(delta / r->n, &r->mean, &r->mean_carry);
+    kahan_add(delta * (v - (r->mean + r->mean_carry)), &r->sum, &r->carry);
+}
+
 void running_avg(struct running *r, double v);
-void running_variance(struct running *r, double v);
-void running_min(struct running *r, double v);
-void running_max(struct running *r, double v);
 double running_sum_result(const struct running *r);
 double running_avg_result(const struct running *r);
 double running_variance_result(const struct running *r);

@@ -72,7 +72,7 @@ static void fill_row(const struct eval *ev, const struct read_series *series, in
         if (next == 0)
             continue;
         p = &series->points[next - 1];
-        if (p->t > t - ev->lookback_ms && !point_is_stale(p->v))
+        if (p->t > t - ev->lookback_ms && !is_absent(p->v))
             v[i] = want_times ? (double)p->t / 1000 : p->v;
     }
 }
@@ -129,7 +129,7 @@ static size_t without_stale(struct point *points, size_t n)
     size_t kept = 0;
 
     for (size_t i = 0; i < n; i++)
-        if (!point_is_stale(points[i].v))
+        if (!is_absent(points[i].v))
             points[kept++] = points[i];
     return kept;
 }

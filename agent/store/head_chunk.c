@@ -22,11 +22,12 @@
 #define VALUE_SAME  0u
 #define VALUE_INT   1u
 #define VALUE_XOR   2u
+#define INLINE      inline __attribute__((always_inline)) /* what is done for each point */
 #define POINT_MAX   (1 + 10 + 10)
 #define CHUNK_START 18                 /* 48 bytes with the header */
 #define EXACT_INT   9007199254740992.0 /* 2^53 */
 
-static uint64_t bits_of(double v)
+static INLINE uint64_t bits_of(double v)
 {
     uint64_t u;
 
@@ -34,7 +35,7 @@ static uint64_t bits_of(double v)
     return u;
 }
 
-static double value_of(uint64_t u)
+static INLINE double value_of(uint64_t u)
 {
     double v;
 
@@ -47,7 +48,7 @@ static uint64_t zigzag(int64_t v)
     return ((uint64_t)v << 1) ^ (v < 0 ? UINT64_MAX : 0);
 }
 
-static int64_t unzigzag(uint64_t u)
+static INLINE int64_t unzigzag(uint64_t u)
 {
     return (int64_t)(u >> 1) ^ -(int64_t)(u & 1);
 }
@@ -64,7 +65,7 @@ static size_t put_varint(uint8_t *out, uint64_t v)
     return n;
 }
 
-static uint64_t get_varint(const uint8_t **p)
+static INLINE uint64_t get_varint(const uint8_t **p)
 {
     uint64_t v = 0;
 
@@ -96,7 +97,7 @@ static size_t put_xor(uint8_t *out, uint64_t x)
 }
 
 /* The bytes that are there end with the chunk; `fast` says that eight more can be read anyway. */
-static uint64_t get_xor(const uint8_t **p, bool fast)
+static INLINE uint64_t get_xor(const uint8_t **p, bool fast)
 {
     unsigned low = **p >> 4, bytes = **p & 15;
     uint64_t x = 0;
@@ -175,13 +176,25 @@ size_t chunk_bytes(const struct chunk *c)
 }
 
 struct decoder {
+    const uint8_t *p, *end;
     int64_t t, dt;
-    double v;
+    uint64_t bits; /* of the value; as a double it would wander between two kinds of registers */
 };
 
-static inline __attribute__((always_inline)) const uint8_t *
-decode_point(const uint8_t *p, struct decoder *d, bool fast)
+static INLINE struct decoder decoder_of(const struct chunk *c)
 {
+    return (struct decoder){
+        .p = c->data, .end = c->data + c->used, .t = c->t_first, .bits = bits_of(c->v_first)};
+}
+
+static INLINE struct point decoded(const struct decoder *d)
+{
+    return (struct point){d->t, value_of(d->bits)};
+}
+
+static INLINE struct point decode_point(struct decoder *d, bool fast)
+{
+    const uint8_t *p = d->p;
     unsigned kind = *p >> 6;
     uint64_t dod = *p++ & 63;
 
@@ -190,26 +203,47 @@ decode_point(const uint8_t *p, struct decoder *d, bool fast)
     d->dt += unzigzag(dod);
     d->t += d->dt;
     if (kind == VALUE_INT)
-        d->v = (double)((int64_t)d->v + unzigzag(get_varint(&p)));
+        d->bits = bits_of((double)((int64_t)value_of(d->bits) + unzigzag(get_varint(&p))));
     else if (kind == VALUE_XOR)
-        d->v = value_of(bits_of(d->v) ^ get_xor(&p, fast));
-    return p;
+        d->bits ^= get_xor(&p, fast);
+    d->p = p;
+    return decoded(d);
 }
 
-/* Queries over a day spend most of their time here: all but the last points go the fast way. */
+/* All but the last few points of a chunk go this way. */
+static INLINE bool can_fast(const struct decoder *d)
+{
+    return d->end - d->p >= POINT_MAX + 8;
+}
+
+static void decode_rest(struct decoder d, struct point *out, size_t i, size_t n)
+{
+    for (; i < n && can_fast(&d); i++)
+        out[i] = decode_point(&d, true);
+    for (; i < n; i++)
+        out[i] = decode_point(&d, false);
+}
+
 void chunk_decode(const struct chunk *c, struct point out[CHUNK_POINTS])
 {
-    const uint8_t *p = c->data, *end = p + c->used;
-    struct decoder d = {.t = c->t_first, .v = c->v_first};
-    uint16_t i = 1;
+    struct decoder d = decoder_of(c);
 
-    out[0] = (struct point){d.t, d.v};
-    for (; i < c->n && end - p >= POINT_MAX + 8; i++) {
-        p = decode_point(p, &d, true);
-        out[i] = (struct point){d.t, d.v};
+    out[0] = decoded(&d);
+    decode_rest(d, out, 1, c->n);
+}
+
+void chunk_decode_two(const struct chunk *a, const struct chunk *b,
+                      struct point out_a[CHUNK_POINTS], struct point out_b[CHUNK_POINTS])
+{
+    struct decoder x = decoder_of(a), y = decoder_of(b);
+    size_t both = a->n < b->n ? a->n : b->n, i = 1;
+
+    out_a[0] = decoded(&x);
+    out_b[0] = decoded(&y);
+    for (; i < both && can_fast(&x) && can_fast(&y); i++) {
+        out_a[i] = decode_point(&x, true);
+        out_b[i] = decode_point(&y, true);
     }
-    for (; i < c->n; i++) {
-        p = decode_point(p, &d, false);
-        out[i] = (struct point){d.t, d.v};
-    }
+    decode_rest(x, out_a, i, a->n);
+    decode_rest(y, out_b, i, b->n);
 }

@@ -76,6 +76,23 @@ static void keep_matching(const struct read_request *req, struct candidates *c)
     c->n = kept;
 }
 
+/* How many chunks begin at t or before: halving looks at few of them, the others stay out of cache.
+ */
+static uint32_t chunks_from(const struct head_series *s, int64_t t)
+{
+    uint32_t low = 0, high = s->count;
+
+    while (low < high) {
+        uint32_t mid = low + (high - low) / 2;
+
+        if (s->chunks[mid]->t_first <= t)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low;
+}
+
 /* The newest point in the range; almost always the newest of all, which needs no decoding. */
 static size_t copy_last(const struct head_series *s, const struct read_request *req,
                         struct arena *arena, struct point **out)
@@ -84,9 +101,7 @@ static size_t copy_last(const struct head_series *s, const struct read_request *
     struct point last = {s->tail.t, s->tail.v};
 
     if (last.t > req->t_max) {
-        uint32_t i = s->count;
-        while (i > 0 && s->chunks[i - 1]->t_first > req->t_max)
-            i--;
+        uint32_t i = chunks_from(s, req->t_max);
         if (i == 0)
             return 0;
         chunk_decode(s->chunks[i - 1], points);
@@ -102,23 +117,6 @@ static size_t copy_last(const struct head_series *s, const struct read_request *
     return 1;
 }
 
-/* Which chunks [*first, end) may hold points of the range; the sum of their points. */
-static size_t find_chunks(const struct head_series *s, const struct read_request *req,
-                          uint32_t *first, uint32_t *end)
-{
-    size_t n = 0;
-
-    *end = s->count;
-    while (*end > 0 && s->chunks[*end - 1]->t_first > req->t_max)
-        (*end)--;
-    *first = *end;
-    while (*first > 0 && s->chunks[*first - 1]->t_last > req->t_min) {
-        (*first)--;
-        n += s->chunks[*first]->n;
-    }
-    return n;
-}
-
 /* ---- ranges ---- */
 
 /* Points on their way to the reader; of those up to `edge` the newest counts. */
@@ -126,7 +124,9 @@ struct copying {
     const struct read_request *req;
     struct point *out;
     size_t n;
-    int64_t edge; /* INT64_MIN: none yet */
+    int64_t edge; /* nothing is copied: none yet */
+    /* Here and not where it is used: the compiler zeroes locals. */
+    struct point decoded[2][CHUNK_POINTS];
 };
 
 /* The first time of the request's grid that is not before t. */
@@ -143,49 +143,60 @@ static bool is_hidden(const struct read_request *req, int64_t t, int64_t next)
     return req->step_ms > 0 && next <= req->t_max && next <= grid_edge(req, t);
 }
 
+/* The last of the points that are not behind the edge; `run` of them were so at the edge before. */
+static size_t last_before(const struct point *points, size_t n, int64_t edge, size_t run)
+{
+    size_t i = run > 0 && run <= n && points[run - 1].t <= edge ? run - 1 : 0;
+
+    while (i + 1 < n && points[i + 1].t <= edge)
+        i++;
+    return i;
+}
+
+/* The newest point of the edge is wanted; mostly it is the next one, which needs no division. */
+static void next_edge(struct copying *to, int64_t t)
+{
+    int64_t next = to->edge + to->req->step_ms;
+
+    to->edge = to->n > 0 && t <= next ? next : grid_edge(to->req, t);
+    to->n++;
+}
+
 static void copy_thinned(struct copying *to, const struct point *points, size_t n)
 {
-    struct point *out = to->out;
-    size_t kept = to->n;
+    size_t i = 0, run = 0;
 
-    for (size_t i = 0; i < n; i++) {
-        if (points[i].t > to->edge || kept == 0) {
-            kept++;
-            to->edge = grid_edge(to->req, points[i].t);
-        }
-        out[kept - 1] = points[i];
+    while (i < n) {
+        if (points[i].t > to->edge || to->n == 0)
+            next_edge(to, points[i].t);
+        run = last_before(points + i, n - i, to->edge, run);
+        i += run++;
+        to->out[to->n - 1] = points[i++];
     }
-    to->n = kept;
 }
 
 /* The points of a chunk that are in the range; only its first and last chunk have others. */
-static void copy_chunk(struct copying *to, const struct chunk *c)
+static void copy_chunk(struct copying *to, const struct point *points, size_t n)
 {
     const struct read_request *req = to->req;
-    struct point points[CHUNK_POINTS];
-    size_t from = 0, end = c->n;
+    size_t from = 0;
 
-    if (req->step_ms <= 0 && c->t_first > req->t_min && c->t_last <= req->t_max) {
-        chunk_decode(c, to->out + to->n);
-        to->n += c->n;
-        return;
-    }
-    chunk_decode(c, points);
-    while (from < end && points[from].t <= req->t_min)
+    while (from < n && points[from].t <= req->t_min)
         from++;
-    while (end > from && points[end - 1].t > req->t_max)
-        end--;
+    while (n > from && points[n - 1].t > req->t_max)
+        n--;
     if (req->step_ms > 0) {
-        copy_thinned(to, points + from, end - from);
-    } else if (end > from) {
-        memcpy(to->out + to->n, points + from, (end - from) * sizeof(*points));
-        to->n += end - from;
+        copy_thinned(to, points + from, n - from);
+    } else if (n > from) {
+        memcpy(to->out + to->n, points + from, (n - from) * sizeof(*points));
+        to->n += n - from;
     }
 }
 
-/* How many of `most` points can be left by copy_thinned: one for each edge, and one behind. */
-static size_t most_points(const struct read_request *req, size_t most)
+/* How many points can be left of so many chunks: with a grid one for each edge, and one behind. */
+static size_t most_points(const struct read_request *req, uint32_t chunks)
 {
+    size_t most = (size_t)chunks * CHUNK_POINTS;
     int64_t steps;
 
     if (req->step_ms <= 0)
@@ -194,20 +205,63 @@ static size_t most_points(const struct read_request *req, size_t most)
     return steps < (int64_t)most ? (size_t)steps : most;
 }
 
-static size_t copy_range(const struct head_series *s, const struct read_request *req,
-                         struct arena *arena, struct point **out)
-{
-    struct copying to = {.req = req, .edge = INT64_MIN};
-    uint32_t first, end;
-    size_t most = find_chunks(s, req, &first, &end);
+#define CACHE_LINE 64
 
-    if (most == 0)
+/*
+ * A day of a series is some hundred chunks all over the memory. Without asking for them early a
+ * query waits for memory half of its time: the bytes of the next two while two are decoded, and
+ * the heads of those behind them, which say how many they are.
+ */
+static void prefetch(const struct head_series *s, uint32_t c, uint32_t end)
+{
+    for (uint32_t i = c; i < c + 2 && i < end; i++)
+        for (size_t at = 0; at < s->chunks[i]->used; at += CACHE_LINE)
+            __builtin_prefetch(s->chunks[i]->data + at);
+    for (uint32_t i = c + 2; i < c + 4 && i < end; i++)
+        __builtin_prefetch(s->chunks[i]);
+}
+
+/* The next chunk from *c on that is wanted, or NULL; *c is the one behind it. */
+static const struct chunk *next_chunk(const struct head_series *s, const struct read_request *req,
+                                      uint32_t *c, uint32_t end)
+{
+    while (*c + 1 < end && is_hidden(req, s->chunks[*c]->t_first, s->chunks[*c + 1]->t_first))
+        (*c)++;
+    return *c < end ? s->chunks[(*c)++] : NULL;
+}
+
+static void copy_chunks(const struct head_series *s, uint32_t c, uint32_t end, struct copying *to)
+{
+    const struct chunk *a, *b;
+
+    while ((a = next_chunk(s, to->req, &c, end)) != NULL) {
+        b = next_chunk(s, to->req, &c, end);
+        prefetch(s, c, end);
+        if (b == NULL)
+            chunk_decode(a, to->decoded[0]);
+        else
+            chunk_decode_two(a, b, to->decoded[0], to->decoded[1]);
+        copy_chunk(to, to->decoded[0], a->n);
+        if (b != NULL)
+            copy_chunk(to, to->decoded[1], b->n);
+    }
+}
+
+/* Returns how many points were looked at. */
+static size_t copy_range(const struct head_series *s, const struct read_request *req,
+                         struct arena *arena, struct read_series *out)
+{
+    struct copying to = {.req = req};
+    uint32_t first = chunks_from(s, req->t_min), end = chunks_from(s, req->t_max);
+
+    if (first > 0 && s->chunks[first - 1]->t_last > req->t_min)
+        first--;
+    if (first >= end)
         return 0;
-    *out = to.out = arena_alloc_array(arena, most_points(req, most), sizeof(**out));
-    for (uint32_t c = first; c < end; c++)
-        if (c + 1 == end || !is_hidden(req, s->chunks[c]->t_first, s->chunks[c + 1]->t_first))
-            copy_chunk(&to, s->chunks[c]);
-    return to.n;
+    out->points = to.out = arena_alloc_array(arena, most_points(req, end - first), sizeof(*to.out));
+    copy_chunks(s, first, end, &to);
+    out->n = to.n;
+    return (size_t)(end - first) * CHUNK_POINTS;
 }
 
 static bool within_limits(const struct read_request *req, const struct arena *arena, size_t points,
@@ -220,17 +274,20 @@ static bool within_limits(const struct read_request *req, const struct arena *ar
     return true;
 }
 
-static void copy_points(const struct head *head, const struct series *series,
-                        const struct read_request *req, struct arena *arena,
-                        struct read_series *out)
+/* Returns how many points were looked at: that is what takes time. */
+static size_t copy_points(const struct head *head, const struct series *series,
+                          const struct read_request *req, struct arena *arena,
+                          struct read_series *out)
 {
     const struct head_series *s = head_find(head, series->id);
 
     out->n = 0;
     if (s == NULL)
-        return; /* trimmed since the references were taken */
-    out->n = req->last_only ? copy_last(s, req, arena, &out->points)
-                            : copy_range(s, req, arena, &out->points);
+        return 0; /* trimmed since the references were taken */
+    if (!req->last_only)
+        return copy_range(s, req, arena, out);
+    out->n = copy_last(s, req, arena, &out->points);
+    return 1;
 }
 
 static bool read_points(struct head *head, const struct read_request *req,
@@ -243,13 +300,12 @@ static bool read_points(struct head *head, const struct read_request *req,
     pthread_mutex_lock(&head->lock);
     for (size_t i = 0; ok && i < c->n; i++) {
         struct read_series *into = &out->series[out->n];
-        copy_points(head, c->v[i], req, arena, into);
+        burst += copy_points(head, c->v[i], req, arena, into);
         if (into->n > 0) {
             into->labels = c->v[i]->labels; /* copied into the arena once the lock is free */
             out->n++;
         }
         total += into->n;
-        burst += into->n;
         ok = within_limits(req, arena, total, err);
         if (burst >= READ_BURST) {
             burst = 0;

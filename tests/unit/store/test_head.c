@@ -58,7 +58,12 @@ static bool select_name(struct fixture *f, const char *name, int64_t t_min, int6
                         bool last_only, size_t max_points, struct read_result *out, struct err *err)
 {
     struct matcher m = {MATCH_EQ, LABEL_METRIC, name, NULL};
-    struct read_request req = {&m, 1, NULL, t_min, t_max, last_only, false, max_points};
+    struct read_request req = {.matchers = &m,
+                               .matcher_count = 1,
+                               .t_min = t_min,
+                               .t_max = t_max,
+                               .last_only = last_only,
+                               .max_points = max_points};
     struct reader *r = head_reader(f->head);
 
     return r->select(r, &req, f->arena, out, err);
@@ -201,7 +206,12 @@ static void test_select_by_name_and_label(void **state)
     struct fixture f;
     struct matcher m[] = {{MATCH_EQ, LABEL_METRIC, "b", NULL}, {MATCH_NE, "node", "pg2", NULL}};
     struct matcher any[] = {{MATCH_EQ, "node", "pg2", NULL}};
-    struct read_request req = {m, 2, NULL, 0, 10, true, false, 100};
+    struct read_request req = {.matchers = m,
+                               .matcher_count = 2,
+                               .t_min = 0,
+                               .t_max = 10,
+                               .last_only = true,
+                               .max_points = 100};
     struct read_result out;
     struct err err = {0};
     (void)state;
@@ -226,6 +236,61 @@ static void test_select_by_name_and_label(void **state)
     req.matcher_count = 1;
     assert_true(r->select(r, &req, f.arena, &out, &err));
     assert_int_equal(out.n, 2);
+    teardown(&f);
+}
+
+/* Of what is seen from each time of the grid nothing may be lost, whatever the chunks. */
+static void check_grid(struct fixture *f, int64_t start, int64_t step, int64_t n)
+{
+    struct matcher m = {MATCH_EQ, LABEL_METRIC, "m", NULL};
+    struct read_request req = {.matchers = &m,
+                               .matcher_count = 1,
+                               .t_min = start - 3000,
+                               .t_max = start + (n - 1) * step,
+                               .max_points = SIZE_MAX};
+    struct reader *r = head_reader(f->head);
+    struct read_result all, some;
+    struct err err = {0};
+
+    assert_true(r->select(r, &req, f->arena, &all, &err));
+    req.grid_start = start;
+    req.step_ms = step;
+    assert_true(r->select(r, &req, f->arena, &some, &err));
+    assert_int_equal(all.n, some.n);
+    if (all.n == 0)
+        return;
+    assert_true(some.series[0].n <= (size_t)n + 1);
+    for (int64_t i = 0; i < n; i++) {
+        int64_t t = start + i * step;
+        size_t a = 0, b = 0;
+        while (a < all.series[0].n && all.series[0].points[a].t <= t)
+            a++;
+        while (b < some.series[0].n && some.series[0].points[b].t <= t)
+            b++;
+        assert_int_equal(a > 0, b > 0);
+        if (a > 0)
+            assert_memory_equal(&all.series[0].points[a - 1], &some.series[0].points[b - 1],
+                                sizeof(struct point));
+    }
+}
+
+static void test_grid_keeps_what_is_seen(void **state)
+{
+    struct fixture f;
+    uint32_t dice = 7;
+    (void)state;
+
+    setup(&f, INT64_C(1) << 40, HEAD_BYTES_MAX);
+    for (int64_t t = 100000, i = 0; i < 1500; i++) {
+        dice = dice * 1664525 + 1013904223;
+        t += 1 + (i % 400 < 200 ? 1000 : dice % (i % 97 == 0 ? 900000 : 3000));
+        put1(&f, "pg1/x", "m", t, i % 3 == 0 ? 1.5 * dice : i);
+    }
+    for (int64_t step = 1; step < 4000000; step = step * 3 + 100) {
+        check_grid(&f, 90000, step, 300);
+        check_grid(&f, 100000 + step, step, 300);
+        check_grid(&f, 700001, step, 40);
+    }
     teardown(&f);
 }
 
@@ -464,7 +529,11 @@ static void *race(void *arg)
     r->ok = true;
     while (!r->stop || r->selects == 0) {
         struct matcher m = {MATCH_EQ, LABEL_METRIC, "m", NULL};
-        struct read_request req = {&m, r->selects % 2, NULL, 0, INT64_MAX, false, false, SIZE_MAX};
+        struct read_request req = {.matchers = &m,
+                                   .matcher_count = r->selects % 2,
+                                   .t_min = 0,
+                                   .t_max = INT64_MAX,
+                                   .max_points = SIZE_MAX};
         struct read_result out;
         struct err err;
         arena_reset(arena);
@@ -513,6 +582,7 @@ int main(void)
         cmocka_unit_test(test_points_come_back_to_the_bit),
         cmocka_unit_test(test_range_is_open_left_closed_right),
         cmocka_unit_test(test_select_by_name_and_label),
+        cmocka_unit_test(test_grid_keeps_what_is_seen),
         cmocka_unit_test(test_limits),
         cmocka_unit_test(test_missing_series_ends),
         cmocka_unit_test(test_a_series_may_change_its_source),

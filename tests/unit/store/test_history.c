@@ -98,7 +98,13 @@ static bool select_with(const char *path, const struct matcher *m, size_t n, int
                         int64_t t_max, bool last_only, size_t max_points, struct read_result *out,
                         struct err *err)
 {
-    struct read_request req = {m, n, regex_match, t_min, t_max, last_only, false, max_points};
+    struct read_request req = {.matchers = m,
+                               .matcher_count = n,
+                               .regex_match = regex_match,
+                               .t_min = t_min,
+                               .t_max = t_max,
+                               .last_only = last_only,
+                               .max_points = max_points};
     struct reader *r = history_reader_open(path, err);
 
     if (r == NULL)
@@ -285,7 +291,8 @@ static void test_reader_limits_and_errors(void **state)
 
     /* A reader stays usable when the file is replaced under its path. */
     struct reader *r = history_reader_open(path, &err);
-    struct read_request req = {&m, 1, NULL, 0, INT64_MAX, false, false, 50};
+    struct read_request req = {
+        .matchers = &m, .matcher_count = 1, .t_min = 0, .t_max = INT64_MAX, .max_points = 50};
     assert_true(r->select(r, &req, f.arena, &out, &err));
     assert_int_equal(out.n, 1);
     remove_db(path);
@@ -313,7 +320,8 @@ static void test_reader_gives_up(void **state)
 {
     const char *path = scratch("watch.db");
     struct matcher m = {MATCH_NE, LABEL_METRIC, "", NULL};
-    struct read_request req = {&m, 1, NULL, 0, INT64_MAX, false, false, 10000000};
+    struct read_request req = {
+        .matchers = &m, .matcher_count = 1, .t_min = 0, .t_max = INT64_MAX, .max_points = 10000000};
     struct read_result out;
     struct err err = {0};
     int asked = 0;
