@@ -282,12 +282,13 @@ static bool match_literals(const struct regex *regex, const char *text)
 
 /* ---- pcre2 ---- */
 
+#define COMPILE_OPTIONS \
+    (PCRE2_UTF | PCRE2_MATCH_INVALID_UTF | PCRE2_DOLLAR_ENDONLY | PCRE2_NEVER_BACKSLASH_C)
+#define WHOLE_OPTIONS (COMPILE_OPTIONS | PCRE2_DOTALL | PCRE2_ANCHORED | PCRE2_ENDANCHORED)
+
 static bool compile(struct regex *regex, const char *pattern, const struct buf *translated,
-                    struct err *err)
+                    uint32_t options, struct err *err)
 {
-    const uint32_t options = PCRE2_UTF | PCRE2_MATCH_INVALID_UTF | PCRE2_DOTALL |
-                             PCRE2_DOLLAR_ENDONLY | PCRE2_ANCHORED | PCRE2_ENDANCHORED |
-                             PCRE2_NEVER_BACKSLASH_C;
     PCRE2_SIZE offset;
     int code;
 
@@ -297,7 +298,11 @@ static bool compile(struct regex *regex, const char *pattern, const struct buf *
         PCRE2_UCHAR why[128];
 
         pcre2_get_error_message(code, why, sizeof(why));
-        return err_set(err, ERR_INVALID, "%s: `%.128s`", (const char *)why, pattern);
+        return err_set(err, ERR_INVALID, "%s: `%.128s`",
+                       code == PCRE2_ERROR_MISSING_CLOSING_PARENTHESIS     ? "missing closing )"
+                       : code == PCRE2_ERROR_UNMATCHED_CLOSING_PARENTHESIS ? "unexpected )"
+                                                                           : (const char *)why,
+                       pattern);
     }
     regex->context = pcre2_match_context_create(NULL);
     if (!regex->context)
@@ -308,7 +313,7 @@ static bool compile(struct regex *regex, const char *pattern, const struct buf *
     return true;
 }
 
-struct regex *regex_create(const char *pattern, struct err *err)
+static struct regex *create(const char *pattern, uint32_t options, struct err *err)
 {
     struct regex *regex = mem_alloc(sizeof(*regex));
     struct walk w = {.start = pattern, .s = pattern, .err = err};
@@ -316,13 +321,23 @@ struct regex *regex_create(const char *pattern, struct err *err)
 
     buf_init(&w.out, (size_t)4 * PATTERN_MAX);
     /* Compiled in any case: label_replace needs the groups, and a bad pattern must be told. */
-    ok = walk_pattern(&w) && compile(regex, pattern, &w.out, err);
+    ok = walk_pattern(&w) && compile(regex, pattern, &w.out, options, err);
     buf_deinit(&w.out);
     if (!ok)
         regex_destroy(&regex);
-    else if (!find_shape(regex, pattern))
+    else if (options != WHOLE_OPTIONS || !find_shape(regex, pattern))
         regex->kind = REGEX_PCRE;
     return regex;
+}
+
+struct regex *regex_create(const char *pattern, struct err *err)
+{
+    return create(pattern, WHOLE_OPTIONS, err);
+}
+
+struct regex *regex_create_search(const char *pattern, struct err *err)
+{
+    return create(pattern, COMPILE_OPTIONS, err);
 }
 
 void regex_destroy(struct regex **regex)
@@ -471,4 +486,63 @@ enum regex_outcome regex_expand(const struct regex *regex, const char *text, con
     if (n < 0)
         return n == PCRE2_ERROR_NOMATCH ? REGEX_NO_MATCH : REGEX_GAVE_UP;
     return REGEX_MATCH;
+}
+
+/* ---- search ---- */
+
+static enum regex_outcome search(struct regex *regex, const char *text, size_t n, size_t from,
+                                 pcre2_match_data *data)
+{
+    int found = pcre2_match(regex->code, (PCRE2_SPTR)text, n, from, 0, data, regex->context);
+
+    if (found >= 0)
+        return REGEX_MATCH;
+    if (found == PCRE2_ERROR_NOMATCH)
+        return REGEX_NO_MATCH;
+    atomic_fetch_add(&regex->failures, 1);
+    return REGEX_GAVE_UP;
+}
+
+enum regex_outcome regex_search(const struct regex *regex, const char *text, size_t n)
+{
+    struct regex *r = regex_mutable(regex);
+    pcre2_match_data *data = data_take(r);
+    enum regex_outcome outcome = search(r, text, n, 0, data);
+
+    data_give(r, data);
+    return outcome;
+}
+
+/* The next place to look from: behind the match, but at least one character on. */
+static size_t search_on(const char *text, size_t n, size_t from, size_t match_end)
+{
+    size_t step = from < n ? str_utf8_len(text + from) : 1;
+
+    if (step == 0 || from + step > n)
+        step = 1;
+    return from + step > match_end ? from + step : match_end;
+}
+
+enum regex_outcome regex_replace_all(const struct regex *regex, const char *text, size_t n,
+                                     const char *template, struct buf *out)
+{
+    struct regex *r = regex_mutable(regex);
+    pcre2_match_data *data = data_take(r);
+    const PCRE2_SIZE *ends = pcre2_get_ovector_pointer(data);
+    enum regex_outcome outcome = REGEX_MATCH;
+    size_t copied = 0;
+
+    for (size_t from = 0; from <= n && buf_ok(out); from = search_on(text, n, from, ends[1])) {
+        outcome = search(r, text, n, from, data);
+        if (outcome != REGEX_MATCH)
+            break;
+        buf_add(out, text + copied, ends[0] - copied);
+        /* An empty match right behind another one is none, as Go sees it. */
+        if (ends[1] > copied || ends[0] == 0)
+            expand(regex, text, data, template, out);
+        copied = ends[1];
+    }
+    buf_add(out, text + copied, n - copied);
+    data_give(r, data);
+    return outcome == REGEX_GAVE_UP ? REGEX_GAVE_UP : REGEX_MATCH;
 }
