@@ -2,10 +2,11 @@
  * print.c: the tree as text, as Prometheus words it: matchers sorted, durations in their largest
  * units, grouping before the arguments, `@` before `offset`.
  *
- * Parentheses are those of the source, so no operator's strength is looked at. The recursion is as
- * deep as the tree, which PROMQL_LENGTH_MAX bounds. Invariant: what is printed parses to an equal
- * tree; where Prometheus 2 drops something that has a meaning (an empty `ignoring ()` with a
- * group_left) it is kept.
+ * Parentheses are those of the source, so no operator's strength is looked at. Chains of operators
+ * lean to the left as long as an expression may be, so they are walked in loops, down their left
+ * sides and up again; all else recurses no deeper than PROMQL_DEPTH_MAX. Invariant: what is printed
+ * parses to an equal tree; where Prometheus 2 drops something that has a meaning (an empty
+ * `ignoring ()` with a group_left) it is kept.
  */
 #include "pgvigil/promql/print.h"
 
@@ -291,6 +292,30 @@ static void print_args(const struct node *node, struct buf *out)
     }
 }
 
+static void add_chars(char c, unsigned n, struct buf *out)
+{
+    for (unsigned i = 0; i < n; i++)
+        buf_add_char(out, c);
+}
+
+static void print_chain(const struct node *node, struct buf *out)
+{
+    const struct node *first = node;
+
+    for (; first->binary.lhs->kind == NODE_BINARY; first = first->binary.lhs)
+        add_chars('(', first->binary.lhs->parens, out);
+    print_node(first->binary.lhs, out);
+    for (; buf_ok(out); first = first->up) {
+        buf_add_char(out, ' ');
+        print_operator(first, out);
+        buf_add_char(out, ' ');
+        print_node(first->binary.rhs, out);
+        if (first == node)
+            break;
+        add_chars(')', first->parens, out);
+    }
+}
+
 /* Without the parentheses around it. A buffer that is full ends it: see fits. */
 static void print_bare(const struct node *node, struct buf *out)
 {
@@ -313,11 +338,7 @@ static void print_bare(const struct node *node, struct buf *out)
         print_node(node->unary.child, out);
         break;
     case NODE_BINARY:
-        print_node(node->binary.lhs, out);
-        buf_add_char(out, ' ');
-        print_operator(node, out);
-        buf_add_char(out, ' ');
-        print_node(node->binary.rhs, out);
+        print_chain(node, out);
         break;
     case NODE_AGGREGATE:
         print_aggregation(node, out);
@@ -341,11 +362,9 @@ static void print_wrapped(const struct node *node, unsigned parens, struct buf *
 {
     if (!buf_ok(out))
         return;
-    for (unsigned i = 0; i < parens; i++)
-        buf_add_char(out, '(');
+    add_chars('(', parens, out);
     print_bare(node, out);
-    for (unsigned i = 0; i < parens; i++)
-        buf_add_char(out, ')');
+    add_chars(')', parens, out);
 }
 
 static void print_node(const struct node *node, struct buf *out)
@@ -402,14 +421,63 @@ static void pretty_aggregate(const struct node *node, int level, struct buf *out
     pretty_list(args + skip, 2 - skip, level, out);
 }
 
-static void pretty_binary(const struct node *node, int level, struct buf *out)
+static void open_lines(int level, struct buf *out)
 {
-    pretty(node->binary.lhs, node->binary.lhs->parens, level + 1, out);
+    indent(level, out);
+    buf_add_str(out, "(\n");
+}
+
+/* Closes n parentheses whose content is at this level; returns the level of the outermost. */
+static int close_lines(int level, unsigned n, struct buf *out)
+{
+    for (unsigned i = 0; i < n; i++) {
+        buf_add_char(out, '\n');
+        indent(--level, out);
+        buf_add_char(out, ')');
+    }
+    return level;
+}
+
+static void pretty_right(const struct node *node, int level, struct buf *out)
+{
     buf_add_char(out, '\n');
     indent(level, out);
     print_operator(node, out);
     buf_add_char(out, '\n');
     pretty(node->binary.rhs, node->binary.rhs->parens, level + 1, out);
+}
+
+/*
+ * Opens what must be split of the left side and leaves *level at what is within; false: that was
+ * printed, with all its parentheses. True: it is an operation to be split itself.
+ */
+static bool pretty_left(const struct node *lhs, int *level, struct buf *out)
+{
+    unsigned parens = lhs->parens;
+
+    while (lhs->kind == NODE_BINARY && !fits(lhs, parens)) {
+        if (parens == 0)
+            return true;
+        open_lines((*level)++, out);
+        parens--;
+    }
+    pretty(lhs, parens, *level, out);
+    *level = close_lines(*level, lhs->parens - parens, out);
+    return false;
+}
+
+static void pretty_binary(const struct node *node, int level, struct buf *out)
+{
+    const struct node *first = node;
+
+    for (level++; buf_ok(out) && pretty_left(first->binary.lhs, &level, out); level++)
+        first = first->binary.lhs;
+    for (level--; buf_ok(out); first = first->up) {
+        pretty_right(first, level, out);
+        if (first == node)
+            break;
+        level = close_lines(level, first->parens, out) - 1;
+    }
 }
 
 /* The operand keeps its level but stands behind the sign. */
@@ -468,12 +536,9 @@ static void pretty(const struct node *node, unsigned parens, int level, struct b
         indent(is_subquery ? 0 : level, out);
         print_wrapped(node, parens, out);
     } else if (parens > 0) {
-        indent(level, out);
-        buf_add_str(out, "(\n");
+        open_lines(level, out);
         pretty(node, parens - 1, level + 1, out);
-        buf_add_char(out, '\n');
-        indent(level, out);
-        buf_add_char(out, ')');
+        close_lines(level + 1, 1, out);
     } else {
         pretty_split(node, level, out);
     }

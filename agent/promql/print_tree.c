@@ -109,13 +109,30 @@ static const char *card_name(const struct node *node)
     return "";
 }
 
-static void add_binary(struct buf *out, const struct node *node)
+static void open_node(const struct node *node, struct buf *out)
+{
+    for (unsigned i = 0; i < node->parens; i++)
+        buf_add_str(out, "{\"type\":\"parenExpr\",\"expr\":");
+    buf_add_str(out, "{\"type\":");
+}
+
+static void close_node(const struct node *node, struct buf *out)
+{
+    for (unsigned i = 0; i <= node->parens; i++)
+        buf_add_char(out, '}');
+}
+
+static void add_left(struct buf *out, const struct node *node)
+{
+    buf_add_str(out, "\"binaryExpr\"");
+    add_text(out, "op", op_name(node->binary.op));
+    buf_add_str(out, ",\"lhs\":");
+}
+
+static void add_right(struct buf *out, const struct node *node)
 {
     const struct matching *m = &node->binary.matching;
 
-    buf_add_str(out, "\"binaryExpr\"");
-    add_text(out, "op", op_name(node->binary.op));
-    add_child(out, "lhs", node->binary.lhs);
     add_child(out, "rhs", node->binary.rhs);
     if (node->binary.lhs->type == PROMQL_VECTOR && node->binary.rhs->type == PROMQL_VECTOR) {
         buf_printf(out, ",\"matching\":{\"card\":\"%s\"", card_name(node));
@@ -127,6 +144,25 @@ static void add_binary(struct buf *out, const struct node *node)
         buf_add_str(out, ",\"matching\":null");
     }
     add_bool(out, "bool", node->binary.is_bool);
+}
+
+/* A chain leans to the left without a bound on its length: down and up again in loops. */
+static void add_binary(struct buf *out, const struct node *node)
+{
+    const struct node *first = node;
+
+    add_left(out, node);
+    for (; first->binary.lhs->kind == NODE_BINARY; add_left(out, first)) {
+        first = first->binary.lhs;
+        open_node(first, out);
+    }
+    add_node(first->binary.lhs, out);
+    for (;; first = first->up) {
+        add_right(out, first);
+        if (first == node)
+            break;
+        close_node(first, out);
+    }
 }
 
 static void add_call(struct buf *out, const struct node *node)
@@ -194,12 +230,9 @@ static void add_fields(const struct node *node, struct buf *out)
 
 static void add_node(const struct node *node, struct buf *out)
 {
-    for (unsigned i = 0; i < node->parens; i++)
-        buf_add_str(out, "{\"type\":\"parenExpr\",\"expr\":");
-    buf_add_str(out, "{\"type\":");
+    open_node(node, out);
     add_fields(node, out);
-    for (unsigned i = 0; i <= node->parens; i++)
-        buf_add_char(out, '}');
+    close_node(node, out);
 }
 
 void promql_print_tree(const struct promql_expr *expr, struct buf *out)
