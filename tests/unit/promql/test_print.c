@@ -342,10 +342,11 @@ static void long_chains_need_little_stack(void **state)
     pthread_attr_t attr;
     pthread_t thread;
     void *failed = NULL;
+    char mark;
     (void)state;
     pthread_attr_init(&attr);
     pthread_attr_setstacksize(&attr, 256 * 1024);
-    assert_int_equal(pthread_create(&thread, &attr, print_longest_chain, &thread), 0);
+    assert_int_equal(pthread_create(&thread, &attr, print_longest_chain, &mark), 0);
     pthread_join(thread, &failed);
     pthread_attr_destroy(&attr);
     assert_null(failed);
