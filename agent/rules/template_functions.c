@@ -13,8 +13,8 @@
 #include "pgvigil/promql/regex.h"
 #include "pgvigil/rules/template.h"
 
-#define REGEX_STEPS      100  /* compiling and matching take some ten microseconds */
-#define REGEX_BYTE_STEPS 64   /* bytes of text that cost one more */
+#define REGEX_STEPS      500  /* it takes ten microseconds; one that backtracks, milliseconds */
+#define REGEX_BYTES_STEP 8    /* bytes of text that cost one step more */
 #define QUERY_STEPS      1000 /* a query takes some hundred microseconds and more */
 
 /* ---- helpers ---- */
@@ -342,7 +342,7 @@ static struct regex *compile(struct tpl_call *call, const struct tpl_value *patt
                              const struct tpl_value *text, const char *prefix)
 {
     struct err err = {0};
-    if (!tpl_charge(call, REGEX_STEPS + (int64_t)(text->n / REGEX_BYTE_STEPS)))
+    if (!tpl_charge(call, REGEX_STEPS + (int64_t)(text->n / REGEX_BYTES_STEP)))
         return NULL;
     struct regex *regex = regex_create_search(c_string(call, pattern), &err);
     if (regex == NULL)

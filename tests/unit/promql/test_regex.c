@@ -103,7 +103,7 @@ static const struct {
     {"a{99999999999999999999}", "invalid repeat count: `{99999999999999999999}`"},
     {"[a", "missing closing ]: `[a`"},
     {"a\\", "trailing backslash at end of expression: `\\`"},
-    {"(a", "missing closing parenthesis: `(a`"},
+    {"(a", "missing closing ): `(a`"},
 };
 
 static void test_refused(void **state)
