@@ -156,11 +156,9 @@ static bool wants_lint(const char *words)
         char word[64];
         at += *at == ',';
         snprintf(word, sizeof(word), "%.*s", (int)strcspn(at, ","), at);
-        if (str_eq(word, "none"))
-            return false;
         if (str_eq(word, "all") || str_eq(word, "duplicate-rules"))
             wanted = true;
-        else
+        else if (!str_eq(word, "none"))
             printf("WARNING: unknown lint option %s\n", word);
     }
     return wanted;
