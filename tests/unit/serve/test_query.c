@@ -395,8 +395,12 @@ static struct rule_report *two_rules(void)
                                    .error = "it \"failed\"",
                                    .run_ns = 1500000,
                                    .run_at = {1700000000000}};
-    rules[1] = (struct rule_shown){
-        .name = "a:b", .expr = "sum(b)", .error = "", .run_at = {WALL_UNSET.ms}};
+    rules[1] = (struct rule_shown){.name = "a:b",
+                                   .expr = "sum(b)",
+                                   .error = "",
+                                   .missing = "nobody knows this metric: b",
+                                   .note = "no \"counter\"",
+                                   .run_at = {WALL_UNSET.ms}};
     r->groups[0] = (struct rule_group_shown){.name = "g",
                                              .file = "/f.yml",
                                              .interval_ms = 15000,
@@ -421,6 +425,7 @@ static struct rule_report *two_rules(void)
     "\"lastEvaluation\":\"2023-11-14T22:13:20.000Z\",\"type\":\"alerting\"}"
 #define RECORD                                                                     \
     "{\"name\":\"a:b\",\"query\":\"sum(b)\",\"labels\":{},\"health\":\"unknown\"," \
+    "\"warnings\":[\"nobody knows this metric: b\",\"no \\\"counter\\\"\"],"       \
     "\"evaluationTime\":0,\"lastEvaluation\":\"0001-01-01T00:00:00Z\",\"type\":\"recording\"}"
 #define GROUPS(text) OK("{\"groups\":[" text "]}")
 
