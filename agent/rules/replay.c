@@ -24,6 +24,7 @@ struct replay {
     size_t groups;
     int64_t offset; /* wall minus mono */
     wall_ms visible;
+    char clash[200]; /* "" = none */
 };
 
 /* ---- what rules ask for ---- */
@@ -51,9 +52,23 @@ static bool replay_select(struct reader *reader, const struct read_request *req,
     return true;
 }
 
+/* Prometheus' storage refuses a sample where the series has another one. */
+static void note_clash(struct replay *r, const struct sample *sample, int64_t t)
+{
+    const struct labels *labels = &sample->series->labels;
+    const char *rule = sample->series->name;
+    if (!sample_store_contradicts(r->given, labels, &(struct point){t, sample->value}))
+        return;
+    if (str_starts(rule, "ALERTS"))
+        rule = labels_get_or_empty(labels, "alertname");
+    str_copy(r->clash, sizeof(r->clash), rule);
+}
+
 static void on_samples(struct batch *batch, void *arg)
 {
     struct replay *r = arg;
+    for (size_t i = 0; r->opts.like_promtool && i < batch->n && r->clash[0] == '\0'; i++)
+        note_clash(r, &batch->samples[i], batch->at.ms);
     head_append(r->produced, batch);
     batch_unref(batch);
 }
@@ -236,6 +251,11 @@ static mono_ms next_mono(const struct replay *r)
 wall_ms replay_next(const struct replay *r)
 {
     return (wall_ms){next_mono(r).ms + r->offset};
+}
+
+const char *replay_clash(const struct replay *r)
+{
+    return r->clash[0] != '\0' ? r->clash : NULL;
 }
 
 wall_ms replay_at(const struct replay *r)

@@ -145,25 +145,32 @@ static void check_alert(struct group_run *g, const struct alert_check *check, wa
     alert_list_unref(list);
 }
 
+static void tell_error(struct group_run *g, const char *rule, const char *error, wall_ms at)
+{
+    struct buf out;
+    buf_init(&out, FAILURE_MAX);
+    buf_printf(&out, "    rule: %s, time: ", rule);
+    print_go_duration(at.ms - g->group->start_ms, &out);
+    buf_printf(&out, ", err: %s", error);
+    fail(g->run, &out);
+}
+
 /* Errors of rules at this step; true if there is one. */
 static bool tell_errors(struct group_run *g, wall_ms at)
 {
+    const char *clash = replay_clash(g->replay);
     struct rules_stats stats;
     rules_stats(replay_rules(g->replay), &stats);
+    if (clash != NULL)
+        tell_error(g, clash, "duplicate sample for timestamp", at);
     if (stats.failures_total == 0)
-        return false;
+        return clash != NULL;
     struct rule_report *report = rules_report(replay_rules(g->replay));
     for (size_t i = 0; i < report->n; i++) {
         for (size_t k = 0; k < report->groups[i].n; k++) {
             const struct rule_shown *rule = &report->groups[i].rules[k];
-            struct buf out;
-            if (*rule->error == '\0')
-                continue;
-            buf_init(&out, FAILURE_MAX);
-            buf_printf(&out, "    rule: %s, time: ", rule->name);
-            print_go_duration(at.ms - g->group->start_ms, &out);
-            buf_printf(&out, ", err: %s", rule->error);
-            fail(g->run, &out);
+            if (*rule->error != '\0')
+                tell_error(g, rule->name, rule->error, at);
         }
     }
     rule_report_unref(report);

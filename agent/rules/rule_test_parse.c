@@ -153,30 +153,37 @@ static bool parse_based(const char *s, int base, double *out)
     return n > 0 && *end == '\0';
 }
 
+/* .inf and .nan; C's own words for them are texts in YAML. */
+static bool parse_special(const char *s, double *out)
+{
+    bool is_inf = strcasecmp(s, ".inf") == 0;
+    *out = is_inf ? (double)INFINITY : (double)NAN;
+    return is_inf || strcasecmp(s, ".nan") == 0;
+}
+
 /* A number as YAML writes it: .inf, .nan, 0x10, 010, 1_000. */
 static bool parse_number(const char *s, double *out)
 {
+    static const struct {
+        const char *prefix;
+        int base;
+    } bases[] = {{"0x", 16}, {"0b", 2}, {"0o", 8}};
     double sign = *s == '-' ? -1 : 1;
-    bool ok;
+    int base = 0;
     s += *s == '-' || *s == '+';
-    if (strcasecmp(s, ".inf") == 0)
-        *out = sign * (double)INFINITY;
-    else if (strcasecmp(s, ".nan") == 0)
-        *out = (double)NAN;
-    if (strcasecmp(s, ".inf") == 0 || strcasecmp(s, ".nan") == 0)
-        return true;
-    if (*s != '.' && (*s < '0' || *s > '9'))
-        return false; /* C's inf and nan are texts in YAML */
-    if (str_starts(s, "0x"))
-        ok = parse_based(s + 2, 16, out);
-    else if (str_starts(s, "0b"))
-        ok = parse_based(s + 2, 2, out);
-    else if (str_starts(s, "0o"))
-        ok = parse_based(s + 2, 8, out);
-    else if (*s == '0' && s[1] != '\0' && s[strspn(s, "01234567_")] == '\0')
-        ok = parse_based(s + 1, 8, out);
-    else
-        ok = parse_based(s, 0, out);
+    bool ok = parse_special(s, out);
+    if (!ok && *s != '.' && (*s < '0' || *s > '9'))
+        return false;
+    if (*s == '0' && s[1] != '\0' && s[strspn(s, "01234567_")] == '\0')
+        base = 8;
+    for (size_t i = 0; i < ARRAY_LEN(bases); i++) {
+        if (!str_starts(s, bases[i].prefix))
+            continue;
+        base = bases[i].base;
+        s += 2;
+        break;
+    }
+    ok = ok || parse_based(s, base, out);
     *out *= sign;
     return ok;
 }

@@ -160,6 +160,15 @@ static size_t first_after(const struct stored *s, int64_t t)
     return low;
 }
 
+bool sample_store_contradicts(struct sample_store *store, const struct labels *labels,
+                              const struct point *p)
+{
+    const struct stored *s = find(store, labels);
+    size_t after = s != NULL ? first_after(s, p->t) : 0;
+    return after > 0 && s->points[after - 1].t == p->t &&
+           memcmp(&s->points[after - 1].v, &p->v, sizeof(p->v)) != 0;
+}
+
 void sample_store_trim(struct sample_store *store, int64_t (*before)(const char *metric, void *arg),
                        void *arg)
 {

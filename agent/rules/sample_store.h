@@ -17,6 +17,9 @@ bool sample_store_add(struct sample_store *store, const struct labels *labels,
                       const struct point *points, size_t n, struct err *err) MUST_CHECK;
 /* Forgets the points of this series, if there is one. */
 void sample_store_clear(struct sample_store *store, const struct labels *labels);
+/* Has the series another value at this very time? */
+bool sample_store_contradicts(struct sample_store *store, const struct labels *labels,
+                              const struct point *p);
 /* Drops points at or before the time that keep() gives for the metric ("" = series without name).
  */
 void sample_store_trim(struct sample_store *store, int64_t (*before)(const char *metric, void *arg),

@@ -60,6 +60,9 @@ bool replay_run(struct replay *replay, wall_ms end, struct err *err) MUST_CHECK;
 /* The next step is at this time, and no time has passed for the alerts in between. */
 void replay_jump(struct replay *replay, wall_ms to);
 wall_ms replay_next(const struct replay *replay);
+/* With like_promtool: the first rule whose sample stands where a given one with another value does,
+ * or NULL. */
+const char *replay_clash(const struct replay *replay);
 /* Of the last step; WALL_UNSET before the first. */
 wall_ms replay_at(const struct replay *replay);
 
