@@ -153,8 +153,8 @@ static bool is_same(const struct case_of *c, double largest, double a, double b)
 {
     if (isnan(a) && isnan(b))
         return true;
-    if (bits_of(a) == bits_of(b))
-        return true;
+    if (bits_of(a) == bits_of(b) || c->relative == 0)
+        return bits_of(a) == bits_of(b); /* so the zeros have their signs */
     return fabs(a - b) <= c->relative * fabs(a) + c->absolute * largest;
 }
 
