@@ -260,22 +260,27 @@ def checks(totals):
         log = log_path(name)
         code = run(command, log, PROGRAM_TIMEOUT)
         totals.add(name, int(code == 0), int(code != 0), 0, time.monotonic() - began, log)
-    if shutil.which("promtool"):
-        rule_tests(totals)
+    rule_tests(totals)
 
 
 def rule_tests(totals):
-    """Each check of an alert counts; promtool names those that fail."""
+    """The tests of the shipped rules, by Prometheus' tool and by ours: each check counts."""
+    tools = [("pgvigil test-rules", [f"{SAN}/pgvigil", "test-rules"])]
+    if shutil.which("promtool"):
+        tools.append(("promtool test rules", ["promtool", "test", "rules"]))
     folder = os.path.join("rules", "tests")
     for name in sorted(os.listdir(os.path.join(REPO, folder))):
-        began = time.monotonic()
         path = os.path.join(folder, name)
-        log = log_path(path)
-        code = run(["promtool", "test", "rules", path], log, PROGRAM_TIMEOUT)
-        count = len(re.findall(r"^ *- eval_time:", read(os.path.join(REPO, path)), re.MULTILINE))
-        failed = len(re.findall(r"^ *alertname: ", read(log), re.MULTILINE))
-        failed = max(failed, int(code != 0 or count == 0))
-        totals.add(path, max(0, count - failed), failed, 0, time.monotonic() - began, log)
+        text = read(os.path.join(REPO, path))
+        count = len(re.findall(r"\beval_time:", text))
+        for tool, command in tools:
+            began = time.monotonic()
+            log = log_path(f"{tool} {path}")
+            code = run([*command, path], log, PROGRAM_TIMEOUT)
+            failed = len(re.findall(r"^ *(?:alertname|expr|rule): ", read(log), re.MULTILINE))
+            failed = max(failed, int(code != 0 or count == 0))
+            passed = max(0, count - failed)
+            totals.add(f"{tool} {path}", passed, failed, 0, time.monotonic() - began, log)
 
 
 # ---- end to end: files in parallel, those that measure time alone ----
