@@ -11,6 +11,7 @@
  */
 #include "promql_private.h"
 
+#include <limits.h>
 #include <stdatomic.h>
 
 #define PCRE2_CODE_UNIT_WIDTH 8
@@ -34,8 +35,10 @@ struct regex {
     pcre2_code *code;
     pcre2_match_context *context;
     _Atomic(pcre2_match_data *) spare;
-    _Atomic unsigned failures;
+    _Atomic unsigned failures, told; /* told: by regex_failures */
 };
+
+#define TOLD_NOBODY UINT_MAX
 
 /* ---- the walk: is it RE2? ---- */
 
@@ -319,6 +322,7 @@ static struct regex *create(const char *pattern, uint32_t options, struct err *e
     struct walk w = {.start = pattern, .s = pattern, .err = err};
     bool ok;
 
+    atomic_init(&regex->told, TOLD_NOBODY);
     buf_init(&w.out, (size_t)4 * PATTERN_MAX);
     /* Compiled in any case: label_replace needs the groups, and a bad pattern must be told. */
     ok = walk_pattern(&w) && compile(regex, pattern, &w.out, options, err);
@@ -401,6 +405,9 @@ bool regex_match(const void *regex, const char *text)
     case REGEX_PCRE:
         break;
     }
+    /* Whoever asks for failures will give up: no need to run into the limit with each series. */
+    if (atomic_load(&r->told) != TOLD_NOBODY && atomic_load(&r->told) != atomic_load(&r->failures))
+        return false;
     data = data_take(r);
     n = run(r, text, data);
     data_give(r, data);
@@ -409,7 +416,10 @@ bool regex_match(const void *regex, const char *text)
 
 unsigned regex_failures(const struct regex *regex)
 {
-    return atomic_load(&regex_mutable(regex)->failures);
+    unsigned failures = atomic_load(&regex_mutable(regex)->failures);
+
+    atomic_store(&regex_mutable(regex)->told, failures);
+    return failures;
 }
 
 /* ---- templates ---- */

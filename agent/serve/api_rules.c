@@ -316,6 +316,17 @@ static void add_page(struct buf *out, const struct filter *f,
     buf_add_str(out, "}}");
 }
 
+/* A selector whose regex is given up may have hidden rules. */
+static void refuse_doubt(const struct filter *f, struct reply *reply)
+{
+    for (size_t i = 0; i < f->match.n; i++) {
+        if (promql_regex_failures(f->match.v[i]) == 0)
+            continue;
+        api_fail(reply, API_EXECUTION, "regular expression of a selector needs too many steps");
+        return;
+    }
+}
+
 void api_rules(const struct request *req, struct reply *reply)
 {
     struct filter f = {.params = req->connection};
@@ -330,6 +341,7 @@ void api_rules(const struct request *req, struct reply *reply)
                        "invalid group_next_token '%.100s'. were rule groups changed?", f.token);
         } else {
             add_page(&reply->body, &f, groups + start, report->n - start);
+            refuse_doubt(&f, reply);
         }
         mem_free(groups);
         alert_list_unref(alerts);

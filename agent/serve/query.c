@@ -10,7 +10,8 @@
 #include "pgvigil/promql/print.h"
 #include "query_private.h"
 
-#define NOTES_SHOWN_MAX 10 /* of each kind, as in Prometheus */
+#define NOTES_SHOWN_MAX 10                /* of each kind, as in Prometheus */
+#define FORMATTED_MAX   (4 * 1024 * 1024) /* a long chain is mostly its own indentation */
 
 struct query *query_create(enum query_kind kind)
 {
@@ -256,14 +257,17 @@ static bool run_format(struct query *q)
     struct promql_expr *expr = parse(q);
     if (expr == NULL)
         return false;
-    buf_init(&text, q->reply.body.max);
+    buf_init(&text, FORMATTED_MAX);
     promql_print_pretty(expr, &text);
+    bool ok = buf_ok(&text);
     query_begin_answer(q);
     buf_add_json(&q->reply.body, text.data);
-    q->reply.body.overflow |= !buf_ok(&text);
+    if (!ok)
+        api_fail(&q->reply, API_EXECUTION, "the formatted text is longer than %d MiB",
+                 FORMATTED_MAX >> 20);
     buf_deinit(&text);
     promql_destroy(&expr);
-    return true;
+    return ok;
 }
 
 static bool run_parse(struct query *q)

@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 import urllib.parse
+from datetime import datetime
 
 import pytest
 
@@ -180,6 +181,14 @@ def test_errors_have_prometheus_types_and_texts(api):
     assert api.call("label/node/values", post=True)[0] == 405
     assert api.call("query?query=%zz")[0] == 400
     assert api.call("query", {"query": "x" * 100000}, post=True)[0] == 413
+    packed = {"Content-Type": FORM, "Content-Encoding": "gzip"}
+    assert api.call("query", {"query": "1"}, post=True, headers=packed)[0] == 415
+    assert api.call("label/node/values", post=True)[1]["Allow"] == "GET, HEAD, OPTIONS"
+    for path in ("status/config", "status/flags", "status/tsdb", "status/runtimeinfo", "targets"):
+        status, headers, body = api.call(path)
+        assert (status, body) == (404, b"404 page not found\n")
+        assert headers["Content-Type"].startswith("text/plain")
+    assert api.agent.get("/-/healthy").status == api.agent.get("/-/ready").status == 200
     assert api.value("1") == "1"
 
 
@@ -197,6 +206,35 @@ def test_limit_and_gzip(api):
     assert gzip.decompress(packed[2]) == plain[2] and len(packed[2]) < len(plain[2])
     refused = api.call("label/__name__/values", headers={"Accept-Encoding": "gzip;q=0"})
     assert "Content-Encoding" not in refused[1]
+
+
+LONG = 'db_replication_lag_seconds{replica="replica_1"} > 10 and on (replica) db_replica_health{replica!=""} == 1'
+SPLIT = """  db_replication_lag_seconds{replica="replica_1"} > 10
+and on (replica)
+  db_replica_health{replica!=""} == 1"""
+
+
+def test_queries_are_formatted_and_parsed(api):
+    assert api.data("format_query", {"query": "sum(up)by(job)"}) == "sum by (job) (up)"
+    assert api.data("format_query", {"query": LONG}, post=True) == SPLIT
+    tree = api.data("parse_query", {"query": LONG}, post=True)
+    assert (tree["type"], tree["op"], tree["matching"]["card"]) == ("binaryExpr", "and", "many-to-many")
+    assert tree["matching"]["labels"] == ["replica"] and tree["lhs"]["rhs"]["val"] == "10"
+    status, kind, text = api.error("parse_query", {"query": "sum("})
+    assert (status, kind) == (400, "bad_data") and text.startswith('invalid parameter "query": 1:5: ')
+
+
+def test_rules_have_pages_and_statistics_are_told(api):
+    data = api.data("rules", {"group_limit": 1})
+    assert [g["name"] for g in data["groups"]] == ["test"] and "groupNextToken" not in data
+    token = {"group_limit": 1, "group_next_token": "x"}
+    assert api.error("rules", token)[2] == (
+        "invalid parameter \"group_next_token\": invalid group_next_token 'x'. were rule groups changed?"
+    )
+    assert api.error("rules", {"type": "both"})[2] == 'invalid parameter "type": not supported value "both"'
+    stats = api.data("query", {"query": "count_over_time(db_up[5s])", "stats": "all"})["stats"]
+    assert 2 <= stats["samples"]["totalQueryableSamples"] <= 40
+    assert set(stats["timings"]) >= {"evalTotalTime", "execQueueTime", "execTotalTime"}
 
 
 def test_history_before_the_start_is_seen(api):
@@ -217,6 +255,83 @@ def test_history_before_the_start_is_seen(api):
     times = [t for t, _value in after]
     assert times == sorted(set(times))
     assert points(then) == before
+
+
+# ---- what only an enemy or an accident sends ----
+
+NOW = int(time.time())
+PARENS = "(" * 4000 + "1" + ")" * 4000
+CATASTROPHE = "(.*.*)*[0-9]{3}[xyz]"
+HOSTILE = [
+    # path, parameters, status, type, a part of the text
+    ("query", {"query": "a" * 2**20}, 413, "bad_data", "the body is longer than 65536 bytes"),
+    ("query", {"query": "(" * 10**5 + "1" + ")" * 10**5}, 413, "bad_data", "longer than"),
+    ("query", {"query": "a" + " + a" * 10**5}, 413, "bad_data", "longer than"),
+    ("query", {"query": "a" * 60000}, 400, "bad_data", "1:1: parse error: expression is longer than 8192"),
+    ("query", {"query": PARENS}, 400, "bad_data", "parse error: expression is nested deeper than 64"),
+    ("format_query", {"query": PARENS}, 400, "bad_data", "nested deeper"),
+    ("format_query", {"query": "a" + "+a" * 4000}, 422, "execution", "longer than 4 MiB"),
+    ("query", {"query": "-" * 8000 + "1"}, 400, "bad_data", "nested deeper"),
+    ("query", {"query": "db_up[" + "2^" * 4000 + "1s]"}, 400, "bad_data", "nested deeper"),
+    ("query", {"query": f'{{__name__=~"{CATASTROPHE}"}}'}, 422, "execution", "needs too many steps"),
+    ("query", {"query": f'label_replace({{__name__=~"pgvigil_.+"}}, "a", "$1", "__name__", "{CATASTROPHE}")'}, 422, "execution", ""),
+    ("series", {"match[]": f'{{__name__=~"{CATASTROPHE}"}}'}, 422, "execution", "needs too many steps"),
+    ("labels", {"match[]": f'{{__name__=~"{CATASTROPHE}"}}'}, 422, "execution", "too many steps"),
+    ("query", {"query": '{a=~"(((a{999}){999}){999}){999}"}'}, 400, "bad_data", "error parsing regexp"),
+    ("query_range", {"query": "db_up", "start": 0, "end": NOW, "step": 1}, 400, "bad_data",
+     "exceeded maximum resolution of 11,000 points per timeseries"),
+    ("query_range", {"query": "max_over_time(db_up[10y:1s])", "start": NOW - 315360000, "end": NOW,
+                     "step": 28670}, 422, "execution", ""),
+    ("query", {"query": "sum_over_time((sum_over_time(db_up[1y:1s]))[1y:1s])"}, 422, "execution", ""),
+    ("series", {"match[]": ["up"] * 4000}, 400, "bad_data", "error parsing form values: "),
+    ("series", {"match[]": ["up"] * 200}, 400, "bad_data", "more than 64 selectors"),
+    ("series", {"match[]": "{" + 'a="b",' * 3000 + "}"}, 400, "bad_data", 'invalid parameter "match[]": 1:1: '),
+    ("labels", {"match[]": ["x" * 60000]}, 400, "bad_data", "longer than 8192"),
+]  # fmt: skip
+
+
+def ticks(metrics):
+    return metrics.value("pgvigil_rule_evaluations_missed_total")
+
+
+def test_hostile_input_is_an_error_within_a_second_and_delays_nobody(api):
+    wait_until(lambda: ticks(api.agent.metrics()) is not None, 15, "the agent's own metrics")
+    missed = ticks(api.agent.metrics())
+    stop, gaps = threading.Event(), []
+
+    def watch_gate():
+        """The longest time without a turn of the gate, by its own stamps."""
+        seen = []
+        while not stop.is_set():
+            at = api.agent.get("/api/pgvigil/gate").json()["ticked_at"]
+            if at not in seen[-1:]:
+                seen.append(at)
+            time.sleep(0.05)
+        stamps = [datetime.fromisoformat(at.replace("Z", "+00:00")) for at in seen]
+        gaps.extend((b - a).total_seconds() for a, b in zip(stamps, stamps[1:]))
+
+    watcher = threading.Thread(target=watch_gate, daemon=True)
+    watcher.start()
+    took, end = {}, time.monotonic() + 4
+    try:
+        while time.monotonic() < end or not took:
+            for number, (path, params, status, kind, text) in enumerate(HOSTILE):
+                began = time.monotonic()
+                found = api.error(path, params, post=True)
+                took.setdefault(number, []).append(time.monotonic() - began)
+                what = (path, str(params)[:80], found)
+                assert found[:2] == (status, kind) and text in found[2], what
+    finally:
+        stop.set()
+        watcher.join(20)
+    # the best of several: other tests use this machine too
+    assert all(min(times) < 1 for times in took.values()), took
+    assert gaps and max(gaps) < 1.5, gaps
+    wait_until(lambda: api.value("time() - timestamp(test:ups) < 3"), 5, "the rules go on")
+    last = api.agent.metrics()
+    wait_until(lambda: api.agent.metrics().text != last.text, 10, "newer metrics")
+    assert ticks(api.agent.metrics()) == missed
+    assert api.value("1+1") == "2" and api.agent.running()
 
 
 def slowest_of(call, seconds):

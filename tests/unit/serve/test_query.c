@@ -201,6 +201,12 @@ static const struct {
     {QUERY_LABEL_VALUES, "limit=1", 200,
      "{\"status\":\"success\",\"data\":[\"a\"],\"warnings\":[\"results truncated due to "
      "limit\"]}"},
+    {QUERY_SERIES, "match[]=m%7Binstance=~%22(.*.*)*[0-9]{5}[xyz]%22%7D", 422,
+     "{\"status\":\"error\",\"errorType\":\"execution\",\"error\":\"regular expression of a "
+     "selector needs too many steps\"}"},
+    {QUERY_LABEL_VALUES, "match[]=m%7Binstance!~%22(.*.*)*[0-9]{5}[xyz]%22%7D", 422,
+     "{\"status\":\"error\",\"errorType\":\"execution\",\"error\":\"regular expression of a "
+     "selector needs too many steps\"}"},
     {QUERY_INSTANT, "query=m&timeout=0", 503,
      "{\"status\":\"error\",\"errorType\":\"timeout\",\"error\":\"query timed out in expression "
      "evaluation\"}"},
