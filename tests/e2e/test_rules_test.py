@@ -277,3 +277,50 @@ def test_shipped_rules_with_wrong_expectations(tmp_path, path):
     assert theirs.returncode == ours.returncode == 1
     assert got_blocks(theirs.stderr), theirs.stderr
     assert ours.stderr == theirs.stderr
+
+
+# ---- the command line ----
+
+
+def cli(*args, cwd=None):
+    return subprocess.run(
+        [default_binary(), "test-rules", *args],
+        cwd=cwd, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+
+NAMED = "tests:\n" + "".join(
+    f"- {{name: {name}, promql_expr_test: [{{expr: '1', exp_samples: [{{value: {value}}}]}}]}}\n"
+    for name, value in (("lag is high", 1), ("lag is low", 2), ("pool", 3))
+)
+
+
+@pytest.mark.parametrize(
+    ("runs", "failed"),
+    [((), 2), (("lag",), 1), (("^lag is high$",), 0), (("high", "pool"), 1), (("(?i)POOL",), 1), (("x",), 0)],
+)  # fmt: skip
+def test_only_some_groups(tmp_path, runs, failed):
+    (tmp_path / "t.yml").write_text(NAMED)
+    args = [word for run in runs for word in ("--run", run)]
+    done = cli("t.yml", *args, cwd=tmp_path)
+    assert done.stderr.count("expr:") == failed
+    assert done.returncode == int(failed > 0)
+
+
+def test_every_file_is_run_and_every_failure_told(tmp_path):
+    (tmp_path / "a.yml").write_text(NAMED)
+    (tmp_path / "b.yml").write_text("foo: 1\nbar: 2\n")
+    (tmp_path / "c.yml").write_text("")
+    done = cli("a.yml", "b.yml", "c.yml", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stdout.split("\n")[:1] == ["Unit Testing:  a.yml"]
+    assert done.stdout.count("Unit Testing:  ") == 3 and done.stdout.count("  SUCCESS") == 1
+    assert done.stderr.count("expr:") == 2 and done.stderr.count("  FAILED:") == 2
+    assert "b.yml:1:1: unknown key 'foo'\nb.yml:2:1: unknown key 'bar'\n" in done.stderr
+
+
+def test_usage(tmp_path):
+    assert cli().returncode == 2
+    assert cli("--run", "(", os.devnull).returncode == 2
+    done = cli("nosuch.yml", cwd=tmp_path)
+    assert done.returncode == 1 and "there is no file 'nosuch.yml'" in done.stderr
