@@ -136,7 +136,7 @@ static void set_severity(struct rule *rule, const char *severity, struct buf *wh
     rule_templates_free(rule->label_templates, rule->label_count);
     rule_pair_put(&rule->labels, &rule->label_count, SEVERITY, severity);
     rule_pairs_sort(rule->labels, rule->label_count);
-    rule->label_templates = rule_templates_parse(rule->name, rule->labels, rule->label_count);
+    rule_templates_parse(rule->name, rule->labels, rule->label_count, &rule->label_templates);
 }
 
 static void change_rule(const struct applying *a, const struct rule_group *group, struct rule *rule)

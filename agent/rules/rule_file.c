@@ -49,29 +49,30 @@ void rule_pairs_free(struct label *pairs, size_t n)
 }
 
 /* The name that Prometheus gives the template, which is part of its errors. */
-static struct template *parse_template(const char *alert, const char *text, struct err *err)
+static bool parse_template(const char *alert, const char *text, struct template **out,
+                           struct err *err)
 {
-    char *name = mem_printf("__alert_%s", alert);
-    struct template *t = template_parse(name, text, err);
-    mem_free(name);
-    return t;
+    char name[128];
+    snprintf(name, sizeof(name), "__alert_%s", alert);
+    *out = template_parse(name, text, err);
+    return *out != NULL;
 }
 
 const char *rule_template_check(const char *alert, const char *text, struct err *err)
 {
-    struct template *t = parse_template(alert, text, err);
-    bool ok = t != NULL;
+    struct template *t;
+    bool ok = parse_template(alert, text, &t, err);
     template_destroy(&t);
     return ok ? NULL : err->text;
 }
 
-struct template **rule_templates_parse(const char *alert, const struct label *pairs, size_t n)
+void rule_templates_parse(const char *alert, const struct label *pairs, size_t n,
+                          struct template ***out)
 {
     struct err err;
-    struct template **out = mem_alloc_array(n + 1, sizeof(struct template *));
+    *out = mem_alloc_array(n + 1, sizeof(struct template *));
     for (size_t i = 0; i < n; i++)
-        out[i] = parse_template(alert, pairs[i].value, &err);
-    return out;
+        (void)parse_template(alert, pairs[i].value, &(*out)[i], &err);
 }
 
 void rule_templates_free(struct template **templates, size_t n)

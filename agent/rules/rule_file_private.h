@@ -21,7 +21,8 @@ void rule_pair_put(struct label **pairs, size_t *count, const char *name, const 
 void rule_pairs_sort(struct label *pairs, size_t n);
 void rule_pairs_free(struct label *pairs, size_t n);
 /* Of pairs that were checked; alert is the rule's name, for texts of errors. */
-struct template **rule_templates_parse(const char *alert, const struct label *pairs, size_t n);
+void rule_templates_parse(const char *alert, const struct label *pairs, size_t n,
+                          struct template ***out);
 void rule_templates_free(struct template **templates, size_t n);
 /* NULL if the text is a template, else why not. */
 const char *rule_template_check(const char *alert, const char *text, struct err *err);

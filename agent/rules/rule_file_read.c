@@ -143,13 +143,14 @@ static bool parse_go_integer(const char *s, double *out)
 static int limit_of(struct rule_reading *r, const struct yaml_node *map)
 {
     char plain[64] = "";
+    size_t n = 0;
     double value = 0;
     const struct yaml_node *node = scalar_of(r, map, "limit");
     if (node == NULL)
         return 0;
-    for (const char *s = node->text; *s != '\0' && strlen(plain) + 1 < sizeof(plain); s++)
+    for (const char *s = node->text; *s != '\0' && n + 1 < sizeof(plain); s++)
         if (*s != '_')
-            strncat(plain, s, 1);
+            plain[n++] = *s;
     bool is_float = plain[strspn(plain, "0123456789.eE+-")] == '\0';
     bool ok = !node->quoted && node->len < sizeof(plain) &&
               (parse_go_integer(plain, &value) || (is_float && str_parse_double(plain, &value)));
@@ -330,9 +331,9 @@ static void read_rule(struct rule_place *p, struct rule_group *group, const stru
     rule->col = p->node->col;
     read_fields(p, defaults);
     if (rule->is_alert) {
-        rule->label_templates = rule_templates_parse(rule->name, rule->labels, rule->label_count);
-        rule->annotation_templates =
-            rule_templates_parse(rule->name, rule->annotations, rule->annotation_count);
+        rule_templates_parse(rule->name, rule->labels, rule->label_count, &rule->label_templates);
+        rule_templates_parse(rule->name, rule->annotations, rule->annotation_count,
+                             &rule->annotation_templates);
     }
 }
 
