@@ -9,11 +9,6 @@
 
 #include "pgvigil/base/str.h"
 
-static const char *type_name(const struct tpl_value *v)
-{
-    return v->type != NULL ? v->type->name : "<nil>";
-}
-
 /* ---- comparison ---- */
 
 static bool is_basic(const struct tpl_value *v)
@@ -53,13 +48,21 @@ static bool equal(const struct tpl_value *a, const struct tpl_value *b)
     return a->type == b->type && a->self == b->self;
 }
 
-static bool not_comparable(struct tpl_call *call, const struct tpl_value *v)
+static bool not_comparable(struct tpl_call *call, const struct tpl_value *a,
+                           const struct tpl_value *b)
 {
-    struct buf text;
-    buf_init(&text, 1024);
-    tpl_print(v, &text);
-    tpl_fail(call, "non-comparable type %s: %s", text.data, type_name(v));
-    buf_deinit(&text);
+    struct buf one, other;
+    buf_init(&one, 1024);
+    buf_init(&other, 1024);
+    tpl_format(&one, "%s", 2, a, 1);
+    tpl_format(&other, "%s", 2, b, 1);
+    if (a->type->kind == b->type->kind)
+        tpl_fail(call, "non-comparable type %s: %s", other.data, b->type->name);
+    else
+        tpl_fail(call, "non-comparable types %s: %s, %s: %s", one.data, a->type->name,
+                 b->type->name, other.data);
+    buf_deinit(&one);
+    buf_deinit(&other);
     return false;
 }
 
@@ -78,8 +81,8 @@ static bool fn_eq(struct tpl_call *call, const struct tpl_value *args, size_t n,
         }
         if ((is_basic(a) || is_basic(b)) && a->type->kind != b->type->kind)
             return tpl_fail(call, "incompatible types for comparison");
-        if (!is_comparable(b))
-            return not_comparable(call, b);
+        if (!is_comparable(a) || !is_comparable(b))
+            return not_comparable(call, a, b);
         out->b = equal(a, b);
     }
     return true;
@@ -176,6 +179,12 @@ static bool index_map(struct tpl_call *call, const struct tpl_value *key, struct
     return true;
 }
 
+/* Of what a pointer points to. */
+static const char *target_name(const struct tpl_type *type)
+{
+    return type->name + (type->kind == TPL_OBJECT && type->name[0] == '*');
+}
+
 static bool index_one(struct tpl_call *call, const struct tpl_value *key, struct tpl_value *item)
 {
     enum tpl_kind kind = item->type != NULL ? item->type->kind : TPL_ANY;
@@ -185,7 +194,7 @@ static bool index_one(struct tpl_call *call, const struct tpl_value *key, struct
     if (kind == TPL_MAP)
         return index_map(call, key, item);
     if (kind != TPL_LIST && kind != TPL_STRING)
-        return tpl_fail(call, "can't index item of type %s", item->type->name);
+        return tpl_fail(call, "can't index item of type %s", target_name(item->type));
     if (!list_index(call, key, item->n, &i))
         return false;
     if (i == item->n)
@@ -245,7 +254,7 @@ static bool fn_len(struct tpl_call *call, const struct tpl_value *args, size_t n
     if (args[0].type == NULL)
         return tpl_fail(call, "reflect: call of reflect.Value.Type on zero Value");
     if (args[0].type->kind < TPL_STRING || args[0].type->kind > TPL_LIST)
-        return tpl_fail(call, "len of type %s", args[0].type->name);
+        return tpl_fail(call, "len of type %s", target_name(args[0].type));
     *out = tpl_int((int64_t)args[0].n);
     return true;
 }

@@ -114,7 +114,7 @@ static bool verb_fits(enum tpl_kind kind, uint32_t verb)
     static const char *const verbs[] = {
         [TPL_BOOL] = "vt",
         [TPL_INT] = "vdbcoOqxXU",
-        [TPL_FLOAT] = "vxXeEfFgG",
+        [TPL_FLOAT] = "vbxXeEfFgG",
         [TPL_STRING] = "vsqxX",
     };
     return kind > TPL_STRING || (verb <= 0x7f && strchr(verbs[kind], (int)verb) != NULL);
@@ -150,8 +150,10 @@ static void print_kind(struct tpl_printer *p, const struct tpl_value *v, uint32_
 
 static void print_type(struct tpl_printer *p, const struct tpl_value *v)
 {
-    const char *name = v->type != NULL ? v->type->name : "<nil>";
-    tpl_format_string(p, name, strlen(name), 's');
+    if (v->type == NULL)
+        tpl_pad(p, "<nil>", strlen("<nil>"));
+    else
+        tpl_format_string(p, v->type->name, strlen(v->type->name), 's');
 }
 
 void tpl_printer_value(struct tpl_printer *p, const struct tpl_value *v, uint32_t verb)
@@ -161,10 +163,8 @@ void tpl_printer_value(struct tpl_printer *p, const struct tpl_value *v, uint32_
         return;
     }
     p->depth++;
-    if (verb == 'T')
+    if (verb == 'T' || (v->type == NULL && verb == 'v'))
         print_type(p, v);
-    else if (v->type == NULL && verb == 'v')
-        tpl_pad(p, "<nil>", strlen("<nil>"));
     else if (v->type == NULL)
         bad_verb(p, v, verb);
     else if (!print_by_method(p, v, verb))

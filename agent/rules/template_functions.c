@@ -69,13 +69,12 @@ bool tpl_to_float(struct tpl_call *call, const struct tpl_value *v, double *out)
 /* Go's %.4g with something behind. */
 static bool digits4(struct tpl_call *call, double v, const char *unit, struct tpl_value *out)
 {
+    char text[TPL_FLOAT_MAX];
     if (isnan(v) || isinf(v))
-        return text_result(out, arena_printf(call->arena, "%s%s",
-                                             isnan(v) ? "NaN"
-                                             : v > 0  ? "+Inf"
-                                                      : "-Inf",
-                                             unit));
-    return text_result(out, arena_printf(call->arena, "%.4g%s", v, unit));
+        (void)tpl_float_text(v, text);
+    else
+        snprintf(text, sizeof(text), "%.4g", v);
+    return text_result(out, arena_printf(call->arena, "%s%s", text, unit));
 }
 
 /* ---- humanize ---- */

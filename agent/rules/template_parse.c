@@ -69,10 +69,11 @@ static void *unexpected(struct parser *p, const struct tpl_token *t, const char 
         bool elsewhere = p->action_line != 0 && p->action_line != t->line;
         size_t n = strlen(p->lexer.error);
         buf_add_str(&text, p->lexer.error);
-        if (elsewhere)
-            buf_printf(&text, "%s started at %s:%d",
-                       n > 7 && str_eq(p->lexer.error + n - 7, " action") ? "" : " in action",
-                       p->tree->name, p->action_line);
+        if (elsewhere) {
+            bool tells = n > 7 && str_eq(p->lexer.error + n - 7, " action");
+            buf_printf(&text, "%s started at %s:%d", tells ? "" : " in action", p->tree->name,
+                       p->action_line);
+        }
     } else {
         buf_add_str(&text, "unexpected ");
         describe(p, t, &text);

@@ -113,10 +113,11 @@ static const struct {
 
 uint32_t tpl_rune_upper(uint32_t rune)
 {
-    for (size_t i = 0; i < ARRAY_LEN(cases); i++)
-        if (rune >= cases[i].from && rune <= cases[i].to &&
-            (rune - cases[i].from) % cases[i].step == 0)
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        uint32_t from = cases[i].from;
+        if (rune >= from && rune <= cases[i].to && (rune - from) % cases[i].step == 0)
             return (uint32_t)((int32_t)rune + cases[i].distance);
+    }
     return rune;
 }
 

@@ -520,11 +520,11 @@ static bool to_time(struct tpl_call *call, double v, struct tpl_value *out)
 {
     char text[TPL_FLOAT_MAX];
     double ns = v * 1e9;
-    if (ns >= NANOSECONDS_MAX || ns < -NANOSECONDS_MAX)
-        return tpl_fail(call,
-                        "%s cannot be represented as a nanoseconds timestamp since it overflows "
-                        "int64",
-                        tpl_float_text(v, text));
+    if (ns >= NANOSECONDS_MAX || ns < -NANOSECONDS_MAX) {
+        const char *why =
+            "cannot be represented as a nanoseconds timestamp since it overflows int64";
+        return tpl_fail(call, "%s %s", tpl_float_text(v, text), why);
+    }
     *out = (struct tpl_value){.type = &tpl_type_time, .i = (int64_t)ns / 1000000};
     return true;
 }

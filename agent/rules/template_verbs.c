@@ -108,7 +108,7 @@ static char *digits_of(uint64_t v, unsigned base, bool upper, char *end)
 static const char *int_prefix(const struct tpl_flags *flags, uint32_t verb, const char *digits)
 {
     if (verb == 'O')
-        return "0o";
+        return flags->sharp && digits[0] != '0' ? "0o0" : "0o";
     if (!flags->sharp)
         return "";
     switch (verb) {
@@ -188,37 +188,80 @@ void tpl_format_int(struct tpl_printer *p, int64_t i, uint32_t verb)
 
 /* ---- floats ---- */
 
-/* Without a sign, which is pad_float's. */
+/* An exponent of two has two digits at least, as one of ten. */
+static void hex_float(const struct tpl_flags *flags, double f, bool upper, char *out)
+{
+    int precision = (int)i64_min(flags->precision, PRECISION_MAX);
+    if (flags->has_precision)
+        snprintf(out, FLOAT_MAX, upper ? "%.*A" : "%.*a", precision, f);
+    else
+        snprintf(out, FLOAT_MAX, upper ? "%A" : "%a", f);
+    char *exponent = strchr(out, upper ? 'P' : 'p');
+    if (exponent != NULL && strlen(exponent) == strlen("p+0")) {
+        exponent[3] = exponent[2];
+        exponent[2] = '0';
+        exponent[4] = '\0';
+    }
+}
+
+/* The mantissa as an integer, and the power of two that it is multiplied by. */
+static void binary_float(double f, char *out)
+{
+    int exponent;
+    double mantissa = frexp(f, &exponent);
+    exponent = f == 0 ? -1074 : exponent < -1021 ? -1074 : exponent - 53;
+    snprintf(out, FLOAT_MAX, "%.0fp%+d", f == 0 ? mantissa : ldexp(f, -exponent), exponent);
+}
+
+static size_t digit_count(const char *number)
+{
+    size_t n = 0;
+    for (const char *c = number; *c != '\0' && *c != 'e'; c++)
+        n += *c != '.' && (n > 0 || *c != '0');
+    return n;
+}
+
+/* Shortest, or with # at least six digits. */
+static void general_float(const struct tpl_flags *flags, double f, char *out)
+{
+    int precision = (int)i64_min(flags->precision, PRECISION_MAX);
+    if (flags->has_precision) {
+        snprintf(out, FLOAT_MAX, flags->sharp ? "%#.*g" : "%.*g", precision, f);
+        return;
+    }
+    (void)tpl_float_text(f, out);
+    if (flags->sharp && digit_count(out) <= 6)
+        snprintf(out, FLOAT_MAX, "%#.6g", f);
+}
+
+/* Without a sign, which is not padded like digits. */
 static void float_digits(const struct tpl_flags *flags, double f, uint32_t verb, char *out)
 {
     int precision = flags->has_precision ? (int)i64_min(flags->precision, PRECISION_MAX) : 6;
-    bool shortest = !flags->has_precision;
     f = fabs(f);
     switch (verb) {
     case 'e':
-        snprintf(out, FLOAT_MAX, "%.*e", precision, f);
-        break;
     case 'E':
-        snprintf(out, FLOAT_MAX, "%.*E", precision, f);
+        snprintf(out, FLOAT_MAX, flags->sharp ? "%#.*e" : "%.*e", precision, f);
         break;
     case 'f':
     case 'F':
-        snprintf(out, FLOAT_MAX, "%.*f", precision, f);
+        snprintf(out, FLOAT_MAX, flags->sharp ? "%#.*f" : "%.*f", precision, f);
         break;
     case 'x':
     case 'X':
-        snprintf(out, FLOAT_MAX, verb == 'x' ? "%a" : "%A", f);
+        hex_float(flags, f, verb == 'X', out);
+        break;
+    case 'b':
+        binary_float(f, out);
         break;
     default:
-        if (shortest)
-            (void)tpl_float_text(f, out);
-        else
-            snprintf(out, FLOAT_MAX, "%.*g", precision, f);
-        for (char *c = out; verb == 'G' && *c != '\0'; c++)
-            if (*c == 'e')
-                *c = 'E';
+        general_float(flags, f, out);
         break;
     }
+    char *e = verb == 'E' || verb == 'G' ? strchr(out, 'e') : NULL;
+    if (e != NULL)
+        *e = 'E';
 }
 
 void tpl_format_float(struct tpl_printer *p, double f, uint32_t verb)

@@ -250,6 +250,11 @@ static const struct {
     {"{{ \"a\\tb\\u00e9\\x41\\101\" }} {{ `raw\\n` }} {{ \"x\" | printf \"%s-%s\" \"y\" }} {{ 1 | "
      "}}",
      1234567, "a\011b\303\251AA raw\\n y-x 1"},
+    {"{{ call 1 }}", 1234567,
+     "!1:115: executing \"__alert_A\" at <call 1>: error calling call: non-function of type int"},
+    {"{{ call nil }}", 1234567,
+     "!1:115: executing \"__alert_A\" at <call nil>: error calling call: call of nil"},
+    {"{{ println }}", 1234567, "\n"},
     {"{{ printf \"%5d|%-5d|%05d|%+05d|%x|%#x|%#o|%O|%08b|%.3d|%8.3d|%-8.3d|%08.3d\" 42 42 42 42 "
      "-255 255 8 8 5 7 7 7 7 }}",
      1234567, "   42|42   |00042|+0042|-ff|0xff|010|0o10|00000101|007|     007|007     |     007"},
@@ -677,6 +682,60 @@ static const struct {
     {"{{ 5 | printf }}", 1234567,
      "!1:119: executing \"__alert_A\" at <printf>: wrong type for value; expected string; got int"},
     {"{{ \"%d\" | printf }} {{ 5 | printf \"%d\" }}", 1234567, "%!d(MISSING) 5"},
+    {"{{ len \"h\303\251llo\" }} {{ printf \"%-8s|\" \"h\303\251llo\" }} {{ printf \"%.3s|\" "
+     "\"h\303\251llo\" }} {{ index \"\303\251\" 0 }}",
+     1234567, "6 h\303\251llo   | h\303\251l| 195"},
+    {"{{ $x := 1 }}{{ if true }}{{ $x := 2 }}{{ $x }}{{ end }}{{ $x }}{{ with 5 }}{{ $x := 3 }}{{ "
+     "end }}{{ $x }}{{ range args 1 2 }}{{ $x := 4 }}{{ end }}{{ $x }}",
+     1234567, "2111"},
+    {"a{{ 1   -}}  b {{-   2  -}}   c{{  3  }}", 1234567, "a1b2c3"},
+    {"{{ humanize 1000 }} {{ humanize 1024 }} {{ humanize1024 1024 }} {{ humanize1024 1023 }} {{ "
+     "humanize -1000 }} {{ humanize1024 -2048 }} {{ humanize 0.001 }} {{ humanize 1 }} {{ "
+     "humanize1024 1 }} {{ humanize1024 0.5 }}",
+     1234567, "1k 1.024k 1ki 1023 -1k -2ki 1m 1 1 0.5"},
+    {"{{ $y = 1 }}", 1234567, "!1:120: executing \"__alert_A\" at <1>: undefined variable: $y"},
+    {"{{ if false }}{{ $q := 1 }}{{ else }}e{{ end }}{{ if 0 }}a{{ else if 0 }}b{{ else if \"x\" "
+     "}}c{{ else }}d{{ end }}",
+     1234567, "ec"},
+    {"{{ range $i, $v := args \"a\" \"b\" \"c\" }}{{ if eq $v \"a\" }}{{ continue }}{{ end }}{{ "
+     "with $v }}{{ if eq . \"c\" }}{{ break }}{{ end }}{{ . }}{{ end }}{{ end }}",
+     1234567, "b"},
+    {"{{ range $labels }}{{ range $externalLabels }}{{ break }}{{ end }}x{{ end }}", 1234567,
+     "xxx"},
+    {"{{ define \"r\" }}{{ range $k, $v := . }}{{ $k }}:{{ $v }} {{ end }}{{ end }}{{ template "
+     "\"r\" $labels }}{{ template \"r\" (args 1) }}",
+     1234567, "instance:host.example.com:9100 job:api sev:a<b&c\"d arg0:1 "},
+    {"{{ printf \"%#g|%#g|%#.3g|%#e|%#f|%b|%b|%x|%X|%.3x\" 1.5 123456789.0 2.0 1.0 1.0 1.0 -0.5 "
+     "1.5 -2.25 1.1 }}",
+     1234567,
+     "1.50000|1.23456789e+08|2.00|1.000000e+00|1.000000|4503599627370496p-52|-4503599627370496p-53|"
+     "0x1.8p+00|-0X1.2P+01|0x1.19ap+00"},
+    {"{{ printf \"%#O %#U %T\" 8 65 nil }} {{ eq $labels (args 1) }}", 1234567,
+     "!1:150: executing \"__alert_A\" at <eq $labels (args 1)>: error calling eq: non-comparable "
+     "type map[arg0:%!s(int=1)]: map[string]interface {}"},
+    {"{{ eq $labels $externalLabels }}", 1234567,
+     "!1:115: executing \"__alert_A\" at <eq $labels $externalLabels>: error calling eq: "
+     "non-comparable type map[region:eu zone:z1]: map[string]string"},
+    {"{{ ne (args 1) 5 }}", 1234567,
+     "!1:115: executing \"__alert_A\" at <ne (args 1) 5>: error calling ne: incompatible types for "
+     "comparison"},
+    {"{{ index (toTime 5) 1 }}", 1234567,
+     "!1:115: executing \"__alert_A\" at <index (toTime 5) 1>: error calling index: can't index "
+     "item of type time.Time"},
+    {"{{ len (toTime 5) }}", 1234567,
+     "!1:115: executing \"__alert_A\" at <len (toTime 5)>: error calling len: len of type "
+     "time.Time"},
+    {"{{ call humanize 5 }}", 1234567,
+     "!1:120: executing \"__alert_A\" at <humanize>: wrong number of args for humanize: want 1 got "
+     "0"},
+    {"{{ call }}", 1234567,
+     "!1:115: executing \"__alert_A\" at <call>: wrong number of args for call: want at least 1 "
+     "got 0"},
+    {"{{ . | printf \"%v\" | len }} {{ $.Labels | len }}", 1234567, "123 3"},
+    {"{{ with $x := \"a\" }}{{ with $y := \"b\" }}{{ $x }}{{ $y }}{{ . }}{{ end }}{{ . }}{{ end }}",
+     1234567, "abba"},
+    {"{{- range $k, $v := $labels }}\n  {{ $k }}: {{ $v }}\n{{- end }}", 1234567,
+     "\n  instance: host.example.com:9100\n  job: api\n  sev: a<b&c\"d"},
 };
 
 /* NULL: accepted; else what is behind the name of the template. */
@@ -850,6 +909,7 @@ static const struct {
     {"{{ 1.e3 }}", NULL},
     {"{{ - }}", "1: illegal number syntax: \"-\""},
     {"{{ -a }}", "1: bad number syntax: \"-a\""},
+    {"{{ 1-1 }}", "1: bad number syntax: \"1-1\""},
     {"{{ 1 -1 }}", NULL},
     {"{{ 1,2 }}", "1: unexpected \",\" in operand"},
     {"{{ if }}", "1: missing value for if"},
@@ -913,4 +973,12 @@ static const struct {
     {"{{ }}}", "1: missing value for command"},
     {"{{ 1}}}", NULL},
     {"{{ % }}", "1: unexpected \"%\" in command"},
+    {"{{ & }}", "1: unexpected \"&\" in command"},
+    {"{{ 1; }}", "1: unexpected \";\" in operand"},
+    {"{{ \"x\" \"yyyyyyyyyyyyyyyyyy\" * }}", "1: unexpected \"*\" in operand"},
+    {"{{ template 1 }}", "1: unexpected \"1\" in template clause"},
+    {"{{ template \"x\" } }}", "1: unexpected \"}\" in template clause"},
+    {"{{ range 1 }}{{ end }}{{ break }}", "1: {{break}} outside {{range}}"},
+    {"{{ range 1 }}{{ else }}{{ break }}{{ end }}", "1: {{break}} outside {{range}}"},
+    {"{{ if true }}{{ break }}{{ end }}", "1: {{break}} outside {{range}}"},
 };
