@@ -199,7 +199,7 @@ static void series_follow_their_rule_over_a_reload(void **state)
                parse("groups: [{name: g, rules: [{record: 'r:z', expr: metric}, "
                      "{record: 'r:x', expr: 'metric + 1'}]}]"),
                b.now);
-    assert_true(ask(&b, "r:x") == 6);
+    assert_true(ask_at(&b, "r:x", b.now.wall.ms + 1) == 6);
     assert_true(isnan(ask_at(&b, "r:y", b.now.wall.ms + 1))); /* ended by the reload */
     run(&b, 6, 2);
     assert_true(ask(&b, "r:x") == 7);
