@@ -112,12 +112,14 @@ static const struct command {
      ONLY(OPTION_CONFIG) | ONLY(OPTION_URL) | ONLY(OPTION_OUTPUT) | ONLY(OPTION_WATCH), 0, 0,
      cli_status},
     {"query", "pgvigil query EXPR [--time T] [--start T --end T --step D] [-o table|json|csv]",
-     "Evaluate PromQL over the history file; works with the daemon down.",
+     "Evaluate PromQL: by the daemon, or over its history file while it is down.",
      "  pgvigil query db_replication_lag_seconds\n"
      "  pgvigil query 'rate(db_transactions_total[5m])' --start 2026-01-01T00:00:00Z --step 1m -o "
-     "csv\n",
-     ONLY(OPTION_CONFIG) | ONLY(OPTION_TIME) | ONLY(OPTION_START) | ONLY(OPTION_END) |
-         ONLY(OPTION_STEP) | ONLY(OPTION_OUTPUT),
+     "csv\n"
+     "                                   csv: time, a column for each label, value\n"
+     "  pgvigil query db_up -o json | jq .data.result    as Prometheus' API answers\n",
+     ONLY(OPTION_CONFIG) | ONLY(OPTION_URL) | ONLY(OPTION_TIME) | ONLY(OPTION_START) |
+         ONLY(OPTION_END) | ONLY(OPTION_STEP) | ONLY(OPTION_OUTPUT),
      1, 1, cli_query},
     {"health", "pgvigil health NODE [--for read|write]",
      "Exit 0 if the node may take that traffic, 1 if not.",

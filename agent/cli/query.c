@@ -163,8 +163,11 @@ static int ask(const struct cli_args *args, const struct times *t, const char *f
 /* What is wrong with the query is a wrong call; what goes wrong with it is a failure. */
 static int refused(const struct answer *answer, const json_t *root)
 {
+    static const char prefix[] = "invalid parameter \"query\": ";
     const char *why = json_string_value(json_object_get(root, "error"));
     const char *type = json_string_value(json_object_get(root, "errorType"));
+    if (why != NULL && str_starts(why, prefix)) /* of an API; here it is the only expression */
+        why += strlen(prefix);
     fprintf(stderr, "pgvigil: %s\n", why != NULL ? why : answer->body.data);
     return type != NULL && str_eq(type, "bad_data") ? EXIT_CODE_USAGE : EXIT_CODE_FAILED;
 }

@@ -78,6 +78,18 @@ static bool find_matched(struct query *q, struct found *found)
     return ok;
 }
 
+/* The comma before an item of the list; false when there were as many as wanted. */
+static bool next_item(struct query *q, size_t limit, size_t *given_count)
+{
+    if (limit > 0 && *given_count == limit) {
+        query_warn(q, API_TRUNCATED);
+        return false;
+    }
+    if ((*given_count)++ > 0)
+        buf_add_char(&q->reply.body, ',');
+    return true;
+}
+
 static int by_labels(const void *a, const void *b)
 {
     return labels_compare(a, b);
@@ -101,12 +113,8 @@ bool query_run_series(struct query *q)
     for (size_t i = 0; i < found.n; i++) {
         if (i > 0 && labels_equal(&found.v[i], &found.v[i - 1]))
             continue;
-        if (limit > 0 && given_count == limit) {
-            query_warn(q, API_TRUNCATED);
+        if (!next_item(q, limit, &given_count))
             break;
-        }
-        if (given_count++ > 0)
-            buf_add_char(out, ',');
         labels_print_json(&found.v[i], out);
     }
     buf_add_char(out, ']');
@@ -134,12 +142,8 @@ static void give_texts(struct query *q, struct texts *texts, size_t limit)
     for (size_t i = 0; i < texts->n; i++) {
         if (i > 0 && str_eq(texts->v[i], texts->v[i - 1]))
             continue;
-        if (limit > 0 && given_count == limit) {
-            query_warn(q, API_TRUNCATED);
+        if (!next_item(q, limit, &given_count))
             break;
-        }
-        if (given_count++ > 0)
-            buf_add_char(out, ',');
         buf_add_json(out, texts->v[i]);
     }
     buf_add_char(out, ']');
