@@ -4,7 +4,7 @@
 
 CONFIG ?=
 FUZZ_SECONDS ?= 60
-# --quick, --minutes N, --only polls,memory,scrapes,alerts,fleet
+# --quick, --minutes N, --only polls,memory,scrapes,alerts,fleet,promql
 BENCH_ARGS ?=
 
 # Packages that are missing, and nothing if none is.
@@ -24,7 +24,7 @@ test:
 
 bench:
 	@packaging/deps.sh build run test bench
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory all $(B)/tests/promql_bench
 	@PGVIGIL_BIN="$${PGVIGIL_BIN:-$(abspath $(B))/pgvigil}" exec $(PYTHON) tests/bench/run.py \
 		$(BENCH_ARGS)
 

@@ -32,7 +32,7 @@ def get(port, path="/metrics", timeout=10.0):
         connection.close()
 
 
-class _Server:
+class Server:
     """A process of a peer, with its scratch directory and port."""
 
     def __init__(self, ports, name):
@@ -71,7 +71,7 @@ class _Server:
 
 def start_exporter(cluster, name, *, lag=False):
     """postgres_exporter on one node; with `lag` it has one query beside its own."""
-    server = _Server(cluster.ports, "exporter")
+    server = Server(cluster.ports, "exporter")
     dsn = cluster.monitor_dsn(name) + f" sslmode=disable application_name={APPLICATION}"
     command = [proc.program(EXPORTER), f"--web.listen-address=127.0.0.1:{server.port}"]
     if lag:
@@ -80,7 +80,7 @@ def start_exporter(cluster, name, *, lag=False):
 
 
 def _start_alertmanager(cluster, webhook):
-    server = _Server(cluster.ports, "alertmanager")
+    server = Server(cluster.ports, "alertmanager")
     route = {"receiver": "hook", "group_wait": "0s", "group_interval": "5s", "group_by": ["..."]}
     receivers = [{"name": "hook", "webhook_configs": [{"url": webhook, "send_resolved": True}]}]
     path = server.write("am.yml", yaml_text.dump({"route": route, "receivers": receivers}))
@@ -97,7 +97,7 @@ def _start_alertmanager(cluster, webhook):
 
 
 def _start_prometheus(cluster, exporters, alertmanager, threshold):
-    server = _Server(cluster.ports, "prometheus")
+    server = Server(cluster.ports, "prometheus")
     rule = {"alert": LAG_RULE, "expr": f"bench_replication_lag > {threshold}"}
     groups = [{"name": "lag", "rules": [rule]}]
     rules = server.write("rules.yml", yaml_text.dump({"groups": groups}))

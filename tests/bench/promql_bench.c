@@ -7,7 +7,7 @@
  * Usage: promql_bench SERIES TICKS START_SECONDS [--write FILE]
  * Lines (fields end with tabs, the last with the line):
  *   instant REPEATS TIME_MS EXPR         range REPEATS START_MS END_MS STEP_MS EXPR
- *   parse REPEATS EXPR                   serve 0
+ *   parse REPEATS EXPR                   serve PORT
  *   rules REPEATS PAGE FILE...           PAGE: a text of /metrics that the head is filled from
  */
 #include <inttypes.h>
@@ -459,13 +459,15 @@ static void run_rules(struct bench *b, char **field, size_t n)
 
 /* ---- over HTTP ---- */
 
-/* Runs until the program ends: there is nothing behind it that would have to be given back. */
-static void run_serve(struct bench *b)
+/* Serves until the program ends; what it reads is never given back. */
+static void run_serve(struct bench *b, const char *port)
 {
-    static const char text[] = "listen: 127.0.0.1:0\nnodes: [{name: p, dsn: 'host=127.0.0.1'}]\n";
+    char text[128];
     struct err err = {0};
     struct diag diag;
 
+    snprintf(text, sizeof(text),
+             "listen: 127.0.0.1:%s\nnodes: [{name: p, dsn: 'host=127.0.0.1'}]\n", port);
     diag_init(&diag);
     b->serve = serve_create(
         &(struct serve_opts){.config = config_parse("bench", text, strlen(text), &diag),
@@ -507,7 +509,7 @@ static void run_line(struct bench *b, char *line)
     else if (c == 3)
         run_rules(b, field, n);
     else
-        run_serve(b);
+        run_serve(b, field[1]);
     if (!buf_ok(&b->out))
         die(field[0], "the answer is too long");
     puts(b->out.data);

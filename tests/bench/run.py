@@ -15,12 +15,12 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from bench import measures, procfs  # noqa: E402
+from bench import measures, procfs, promql  # noqa: E402
 from bench.peers import Stack  # noqa: E402
 from cluster import Agent, Cluster, Receiver, proc  # noqa: E402
 from cluster.agent import REPO  # noqa: E402
 
-PARTS = ("polls", "memory", "scrapes", "alerts", "fleet")
+PARTS = ("polls", "memory", "scrapes", "alerts", "fleet", "promql")
 STATEMENTS = 100
 
 
@@ -200,7 +200,7 @@ def arguments():
 def run(args, table):
     say(f"{args.binary}; {os.cpu_count()} CPUs, load {procfs.load_average():.1f}")
     seconds = 60 * args.minutes + 1800
-    if set(args.only) - {"fleet"}:
+    if set(args.only) - {"fleet", "promql"}:
         with Cluster(replicas=2, load_seconds=int(seconds)) as cluster:
             run_statements(cluster)
             peer = part_polls(cluster, args, table) if "polls" in args.only else None
@@ -208,6 +208,8 @@ def run(args, table):
                 part_stack(cluster, args, table, peer)
     if "fleet" in args.only:
         part_fleet(args, table)
+    if "promql" in args.only:
+        promql.part(args, table, say)
 
 
 def main():
