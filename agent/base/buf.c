@@ -241,6 +241,38 @@ static void double_plain(char *out, const char *digits, int exponent)
     }
 }
 
+#define DECIMALS_MAX 9
+
+/*
+ * Most samples that are no whole numbers are decimals of a few digits. With less than 1e15 and a
+ * power of ten that is exact, the quotient is the double that the decimal is read as; and the
+ * first power that gives it back gives the fewest digits. False: not such a number.
+ */
+static bool add_decimal(struct buf *b, double v)
+{
+    static const double tens[DECIMALS_MAX + 1] = {1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9};
+    char text[32], *p = text + sizeof(text);
+    double size = fabs(v), scaled = 0;
+    int decimals = 0;
+    uint64_t rest;
+
+    do {
+        if (++decimals > DECIMALS_MAX || size * tens[decimals] >= 1e15)
+            return false;
+        scaled = floor(size * tens[decimals] + 0.5);
+    } while (scaled / tens[decimals] != size);
+    rest = (uint64_t)scaled;
+    for (; rest > 0 || decimals >= 0; rest /= 10) {
+        *--p = (char)('0' + rest % 10);
+        if (--decimals == 0)
+            *--p = '.';
+    }
+    if (signbit(v))
+        *--p = '-';
+    buf_add(b, p, (size_t)(text + sizeof(text) - p));
+    return true;
+}
+
 void buf_add_double(struct buf *b, double v)
 {
     char digits[DIGITS_MAX + 1], text[DOUBLE_TEXT_MAX];
@@ -254,7 +286,7 @@ void buf_add_double(struct buf *b, double v)
     } else if (fabs(v) < 1e15 && v == (double)(int64_t)v) {
         /* Most samples are whole numbers: no search for digits. */
         buf_printf(b, "%s%lld", sign, (long long)fabs(v));
-    } else {
+    } else if (fabs(v) < 1e-6 || !add_decimal(b, v)) {
         v = fabs(v);
         exponent = double_digits(v, digits);
         if (v < 1e-6 || v >= 1e21) {

@@ -41,6 +41,12 @@ static const struct {
     {5e-324, "5e-324"},
     {2.2250738585072014e-308, "2.2250738585072014e-308"},
     {1712345678.123, "1712345678.123"},
+    {999999.999999999, "999999.999999999"},
+    {-0.000001234, "-0.000001234"},
+    {0.0000012345, "0.0000012345"},
+    {1e-6, "0.000001"},
+    {0.30000000000000004, "0.30000000000000004"},
+    {99999999999999.5, "99999999999999.5"},
     {INFINITY, "+Inf"},
     {-INFINITY, "-Inf"},
     {NAN, "NaN"},
@@ -69,6 +75,20 @@ static uint64_t next_bits(uint64_t *x)
     return *x;
 }
 
+/* Would a digit less do? Of plain fractions only: others end with zeros that are no digits. */
+static bool is_shortest(const char *text, double v)
+{
+    char less[40];
+    int digits = 0;
+
+    if (!strchr(text, '.') || strchr(text, 'e'))
+        return true;
+    for (const char *c = text + strspn(text, "-0."); *c; c++)
+        digits += *c != '.';
+    snprintf(less, sizeof(less), "%.*e", digits - 2, v);
+    return digits < 2 || strtod(less, NULL) != v;
+}
+
 static void test_doubles_read_back(void **state)
 {
     uint64_t x = UINT64_C(88172645463325252);
@@ -85,12 +105,13 @@ static void test_doubles_read_back(void **state)
             continue;
         /* Every other one of everyday size. */
         if (i % 2)
-            v = (double)(bits >> 20) / 1000;
+            v = (double)(bits >> (12 + bits % 50)) / (i % 4 == 1 ? 1000 : 1e8);
         buf_clear(&b);
         buf_add_double(&b, v);
         back = strtod(b.data, NULL);
         assert_memory_equal(&v, &back, sizeof(v));
         assert_true(b.len <= 25);
+        assert_true(is_shortest(b.data, v));
     }
     buf_deinit(&b);
 }
