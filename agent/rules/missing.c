@@ -170,6 +170,20 @@ static const char *nearest_name(const struct rules *r, const char *name)
 
 /* ---- one selector ---- */
 
+/* Where the agent knows a gauge, an application may export a histogram of the same name. */
+static const struct metric_info *known_metric(struct arena *arena, const char *name)
+{
+    static const char *const suffixes[] = {"_bucket", "_sum", "_count"};
+    const struct metric_info *info = metric_info_find(name);
+    size_t n = strlen(name);
+    for (size_t i = 0; info == NULL && i < ARRAY_LEN(suffixes); i++) {
+        size_t tail = strlen(suffixes[i]);
+        if (n > tail && str_eq(name + n - tail, suffixes[i]))
+            info = metric_info_find(arena_strndup(arena, name, n - tail));
+    }
+    return info;
+}
+
 /* NULL: nothing is missing. */
 static const char *why_unknown(const struct look *l, const char *name)
 {
@@ -200,7 +214,7 @@ static const char *why_missing(struct look *l, const struct promql_selected *s)
         return NULL;
     if (name == NULL)
         return "no series has these labels";
-    const struct metric_info *info = metric_info_find(name);
+    const struct metric_info *info = known_metric(l->r->arena, name);
     if (info != NULL && str_eq(info->collector, "rules")) {
         const char *alert = unknown_alert(l->r, s);
         return alert == NULL ? NULL

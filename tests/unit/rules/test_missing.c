@@ -81,6 +81,11 @@ static void tells_what_can_never_fire(void **state)
          "no series has these labels: db_slot_lost{slot=\"x\"}"},
         /* no pool is configured */
         {"db_connection_pool_size{pool=\"app\"} > 5", "", ""},
+        /* of an application that has a histogram of it */
+        {"rate(db_connection_pool_wait_time_seconds_bucket[5m]) > 5", "", ""},
+        {"rate(db_slot_lost_bucket[5m]) > 5", "", ""},
+        {"rate(db_slott_lost_bucket[5m]) > 5", "",
+         "nobody knows this metric: db_slott_lost_bucket"},
         /* the agent's own */
         {"pgvigil_outbox_length > 5", "", ""},
         {"pgvigil_rule_without_series == 1", "", ""},
