@@ -17,185 +17,6 @@
 #define REGEX_BYTES_STEP 8    /* bytes of text that cost one step more */
 #define QUERY_STEPS      1000 /* a query takes some hundred microseconds and more */
 
-/* ---- helpers ---- */
-
-static bool text_result(struct tpl_value *out, const char *s)
-{
-    *out = tpl_string(s);
-    return true;
-}
-
-/* A copy that ends with NUL. */
-static const char *c_string(struct tpl_call *call, const struct tpl_value *v)
-{
-    return arena_strndup(call->arena, v->n > 0 ? v->s : "", v->n);
-}
-
-static bool parse_float(struct tpl_call *call, const struct tpl_value *v, double *out)
-{
-    const char *s = c_string(call, v);
-    struct buf quoted;
-    /* Go wants an exponent in hexadecimal floats. */
-    bool is_hex = strpbrk(s, "xX") != NULL && strpbrk(s, "pP") == NULL;
-    if (!is_hex && str_parse_double(s, out))
-        return true;
-    buf_init(&quoted, 2048);
-    tpl_quote(&quoted, v->s, v->n, false);
-    /* strtod gives infinity for digits that are too large, and only letters ask for it by name */
-    bool out_of_range = isinf(strtod(s, NULL)) && strpbrk(s, "iI") == NULL;
-    tpl_fail(call, "strconv.ParseFloat: parsing %s: %s", quoted.data,
-             out_of_range ? "value out of range" : "invalid syntax");
-    buf_deinit(&quoted);
-    return false;
-}
-
-bool tpl_to_float(struct tpl_call *call, const struct tpl_value *v, double *out)
-{
-    enum tpl_kind kind = v->type != NULL ? v->type->kind : TPL_ANY;
-    if (v->type == &tpl_type_string)
-        return parse_float(call, v, out);
-    if (v->type == &tpl_type_duration)
-        *out = (double)v->i / 1e9;
-    else if (kind == TPL_FLOAT)
-        *out = v->f;
-    else if (v->type == &tpl_type_int || v->type == &tpl_type_int64)
-        *out = (double)v->i;
-    else
-        return tpl_fail(call, "can't convert %s to float",
-                        v->type != NULL ? v->type->name : "<nil>");
-    return true;
-}
-
-/* Go's %.4g with something behind. */
-static bool digits4(struct tpl_call *call, double v, const char *unit, struct tpl_value *out)
-{
-    char text[TPL_FLOAT_MAX];
-    if (isnan(v) || isinf(v))
-        (void)tpl_float_text(v, text);
-    else
-        snprintf(text, sizeof(text), "%.4g", v);
-    return text_result(out, arena_printf(call->arena, "%s%s", text, unit));
-}
-
-/* ---- humanize ---- */
-
-static const char *const down[] = {"m", "u", "n", "p", "f", "a", "z", "y"};
-
-static double scale_up(double v, double base, const char *const *units, const char **unit)
-{
-    *unit = "";
-    for (size_t i = 0; i < 8 && fabs(v) >= base; i++) {
-        *unit = units[i];
-        v /= base;
-    }
-    return v;
-}
-
-static double scale_down(double v, const char **unit)
-{
-    *unit = "";
-    for (size_t i = 0; i < ARRAY_LEN(down) && fabs(v) < 1; i++) {
-        *unit = down[i];
-        v *= 1000;
-    }
-    return v;
-}
-
-static bool is_plain(double v)
-{
-    return v == 0 || isnan(v) || isinf(v);
-}
-
-static bool fn_humanize(struct tpl_call *call, const struct tpl_value *args, size_t n,
-                        struct tpl_value *out)
-{
-    static const char *const up[] = {"k", "M", "G", "T", "P", "E", "Z", "Y"};
-    const char *unit = "";
-    double v;
-    (void)n;
-    if (!tpl_to_float(call, &args[0], &v))
-        return false;
-    if (!is_plain(v))
-        v = fabs(v) >= 1 ? scale_up(v, 1000, up, &unit) : scale_down(v, &unit);
-    return digits4(call, v, unit, out);
-}
-
-static bool fn_humanize1024(struct tpl_call *call, const struct tpl_value *args, size_t n,
-                            struct tpl_value *out)
-{
-    static const char *const up[] = {"ki", "Mi", "Gi", "Ti", "Pi", "Ei", "Zi", "Yi"};
-    const char *unit = "";
-    double v;
-    (void)n;
-    if (!tpl_to_float(call, &args[0], &v))
-        return false;
-    if (!is_plain(v))
-        v = scale_up(v, 1024, up, &unit);
-    return digits4(call, v, unit, out);
-}
-
-static bool fn_humanize_percentage(struct tpl_call *call, const struct tpl_value *args, size_t n,
-                                   struct tpl_value *out)
-{
-    double v;
-    (void)n;
-    return tpl_to_float(call, &args[0], &v) && digits4(call, v * 100, "%", out);
-}
-
-/* From a minute on whole units, "1h 2m 5s"; below, four digits and a prefix. */
-static const char *duration_text(struct tpl_call *call, double v)
-{
-    const char *sign = v < 0 ? "-" : "";
-    /* Beyond it seconds are no integer any more: what Go makes of it, depends on the processor. */
-    int64_t s = fabs(v) < 9.2e18 ? (int64_t)fabs(v) : INT64_MAX;
-    long long days = s / 86400, hours = s / 3600 % 24, minutes = s / 60 % 60, seconds = s % 60;
-    if (days > 0)
-        return arena_printf(call->arena, "%s%lldd %lldh %lldm %llds", sign, days, hours, minutes,
-                            seconds);
-    if (hours > 0)
-        return arena_printf(call->arena, "%s%lldh %lldm %llds", sign, hours, minutes, seconds);
-    if (minutes > 0)
-        return arena_printf(call->arena, "%s%lldm %llds", sign, minutes, seconds);
-    return arena_printf(call->arena, "%.4gs", v);
-}
-
-static bool fn_humanize_duration(struct tpl_call *call, const struct tpl_value *args, size_t n,
-                                 struct tpl_value *out)
-{
-    const char *unit;
-    double v;
-    (void)n;
-    if (!tpl_to_float(call, &args[0], &v))
-        return false;
-    if (isnan(v) || isinf(v))
-        return digits4(call, v, "", out);
-    if (v == 0)
-        return digits4(call, v, "s", out);
-    if (fabs(v) >= 1)
-        return text_result(out, duration_text(call, v));
-    v = scale_down(v, &unit);
-    return digits4(call, v, arena_printf(call->arena, "%ss", unit), out);
-}
-
-static bool fn_parse_duration(struct tpl_call *call, const struct tpl_value *args, size_t n,
-                              struct tpl_value *out)
-{
-    struct buf quoted;
-    int64_t ms;
-    (void)n;
-    if (args[0].n == 0)
-        return tpl_fail(call, "empty duration string");
-    if (str_parse_duration(c_string(call, &args[0]), &ms)) {
-        *out = tpl_float((double)ms / 1000);
-        return true;
-    }
-    buf_init(&quoted, 2048);
-    tpl_quote(&quoted, args[0].s, args[0].n, false);
-    tpl_fail(call, "not a valid duration string: %s", quoted.data);
-    buf_deinit(&quoted);
-    return false;
-}
-
 /* ---- texts ---- */
 
 enum word_case { CASE_UPPER, CASE_LOWER, CASE_TITLE };
@@ -310,15 +131,15 @@ static bool split_host_port(struct tpl_call *call, const char *s, const char **h
 static bool fn_strip_port(struct tpl_call *call, const struct tpl_value *args, size_t n,
                           struct tpl_value *out)
 {
-    const char *s = c_string(call, &args[0]), *host, *port;
+    const char *s = tpl_c_string(call, &args[0]), *host, *port;
     (void)n;
-    return text_result(out, split_host_port(call, s, &host, &port) ? host : s);
+    return tpl_text_result(out, split_host_port(call, s, &host, &port) ? host : s);
 }
 
 static bool fn_strip_domain(struct tpl_call *call, const struct tpl_value *args, size_t n,
                             struct tpl_value *out)
 {
-    const char *s = c_string(call, &args[0]), *host, *port;
+    const char *s = tpl_c_string(call, &args[0]), *host, *port;
     unsigned char address[sizeof(struct in6_addr)];
     (void)n;
     if (!split_host_port(call, s, &host, &port)) {
@@ -326,12 +147,13 @@ static bool fn_strip_domain(struct tpl_call *call, const struct tpl_value *args,
         port = "";
     }
     if (inet_pton(AF_INET, host, address) == 1 || inet_pton(AF_INET6, host, address) == 1)
-        return text_result(out, s);
+        return tpl_text_result(out, s);
     host = arena_strndup(call->arena, host, strcspn(host, "."));
     if (*port == '\0')
-        return text_result(out, host);
+        return tpl_text_result(out, host);
     bool brackets = strchr(host, ':') != NULL;
-    return text_result(out, arena_printf(call->arena, brackets ? "[%s]:%s" : "%s:%s", host, port));
+    return tpl_text_result(out,
+                           arena_printf(call->arena, brackets ? "[%s]:%s" : "%s:%s", host, port));
 }
 
 /* ---- regular expressions ---- */
@@ -343,7 +165,7 @@ static struct regex *compile(struct tpl_call *call, const struct tpl_value *patt
     struct err err = {0};
     if (!tpl_charge(call, REGEX_STEPS + (int64_t)(text->n / REGEX_BYTES_STEP)))
         return NULL;
-    struct regex *regex = regex_create_search(c_string(call, pattern), &err);
+    struct regex *regex = regex_create_search(tpl_c_string(call, pattern), &err);
     if (regex == NULL)
         tpl_fail(call, "%serror parsing regexp: %s", prefix, err.text);
     return regex;
@@ -370,7 +192,7 @@ static bool fn_match(struct tpl_call *call, const struct tpl_value *args, size_t
 static bool fn_re_replace_all(struct tpl_call *call, const struct tpl_value *args, size_t n,
                               struct tpl_value *out)
 {
-    const char *pattern = c_string(call, &args[0]);
+    const char *pattern = tpl_c_string(call, &args[0]);
     const char *prefix = arena_printf(call->arena, "regexp: Compile(`%s`): ", pattern);
     struct regex *regex = compile(call, &args[0], &args[2], prefix);
     struct buf text;
@@ -379,7 +201,7 @@ static bool fn_re_replace_all(struct tpl_call *call, const struct tpl_value *arg
         return false;
     tpl_begin_text(&text);
     enum regex_outcome outcome =
-        regex_replace_all(regex, args[2].s, args[2].n, c_string(call, &args[1]), &text);
+        regex_replace_all(regex, args[2].s, args[2].n, tpl_c_string(call, &args[1]), &text);
     regex_destroy(&regex);
     return tpl_end_text(call, &text, out) && (outcome != REGEX_GAVE_UP || gave_up(call));
 }
@@ -442,7 +264,7 @@ static bool fn_query(struct tpl_call *call, const struct tpl_value *args, size_t
         return tpl_fail(call, "no queries here");
     if (!tpl_charge(call, QUERY_STEPS))
         return false;
-    if (!data->query(c_string(call, &args[0]), call->arena, &result, &err, data->arg))
+    if (!data->query(tpl_c_string(call, &args[0]), call->arena, &result, &err, data->arg))
         return tpl_fail(call, "%s", err.text);
     if (result.type == PROMQL_VECTOR)
         return result_list(call, result.vector, result.n, out);
@@ -473,14 +295,14 @@ static bool label_of(struct tpl_call *call, const struct tpl_value *sample, cons
 {
     if (sample->self == NULL)
         return no_sample(call);
-    return text_result(out, labels_get_or_empty(&sample_of(sample)->labels, name));
+    return tpl_text_result(out, labels_get_or_empty(&sample_of(sample)->labels, name));
 }
 
 static bool fn_label(struct tpl_call *call, const struct tpl_value *args, size_t n,
                      struct tpl_value *out)
 {
     (void)n;
-    return label_of(call, &args[1], c_string(call, &args[0]), out);
+    return label_of(call, &args[1], tpl_c_string(call, &args[0]), out);
 }
 
 static bool fn_strvalue(struct tpl_call *call, const struct tpl_value *args, size_t n,
@@ -514,7 +336,7 @@ static bool fn_sort_by_label(struct tpl_call *call, const struct tpl_value *args
                              struct tpl_value *out)
 {
     const struct tpl_value *list = &args[1];
-    const char *name = c_string(call, &args[0]);
+    const char *name = tpl_c_string(call, &args[0]);
     struct keyed *keys = arena_alloc_array(call->arena, list->n + 1, sizeof(*keys));
     struct tpl_value *items = arena_alloc_array(call->arena, list->n + 1, sizeof(*items));
     (void)n;
@@ -551,7 +373,7 @@ static bool fn_external_url(struct tpl_call *call, const struct tpl_value *args,
     const struct template_data *data = call->env;
     (void)args;
     (void)n;
-    return text_result(out, data->external_url);
+    return tpl_text_result(out, data->external_url);
 }
 
 static bool fn_path_prefix(struct tpl_call *call, const struct tpl_value *args, size_t n,
@@ -564,7 +386,7 @@ static bool fn_path_prefix(struct tpl_call *call, const struct tpl_value *args, 
     const char *path = strchr(authority != NULL ? authority + 3 : data->external_url, '/');
     if (path == NULL)
         path = "";
-    return text_result(out, arena_strndup(call->arena, path, strcspn(path, "?#")));
+    return tpl_text_result(out, arena_strndup(call->arena, path, strcspn(path, "?#")));
 }
 
 static bool fn_now(struct tpl_call *call, const struct tpl_value *args, size_t n,
@@ -587,15 +409,15 @@ const struct tpl_function tpl_rule_functions[] = {
     {.name = "externalURL", .run = fn_external_url},
     {.name = "first", .args = 1, .params = {SAMPLES}, .run = fn_first},
     {.name = "graphLink", .args = 1, .params = {TEXT}, .run = fn_graph_link},
-    {.name = "humanize", .args = 1, .params = {ANY}, .run = fn_humanize},
-    {.name = "humanize1024", .args = 1, .params = {ANY}, .run = fn_humanize1024},
-    {.name = "humanizeDuration", .args = 1, .params = {ANY}, .run = fn_humanize_duration},
-    {.name = "humanizePercentage", .args = 1, .params = {ANY}, .run = fn_humanize_percentage},
+    {.name = "humanize", .args = 1, .params = {ANY}, .run = tpl_fn_humanize},
+    {.name = "humanize1024", .args = 1, .params = {ANY}, .run = tpl_fn_humanize1024},
+    {.name = "humanizeDuration", .args = 1, .params = {ANY}, .run = tpl_fn_humanize_duration},
+    {.name = "humanizePercentage", .args = 1, .params = {ANY}, .run = tpl_fn_humanize_percentage},
     {.name = "humanizeTimestamp", .args = 1, .params = {ANY}, .run = tpl_fn_humanize_timestamp},
     {.name = "label", .args = 2, .params = {TEXT, SAMPLE}, .run = fn_label},
     {.name = "match", .args = 2, .params = {TEXT, TEXT}, .run = fn_match},
     {.name = "now", .run = fn_now},
-    {.name = "parseDuration", .args = 1, .params = {TEXT}, .run = fn_parse_duration},
+    {.name = "parseDuration", .args = 1, .params = {TEXT}, .run = tpl_fn_parse_duration},
     {.name = "pathPrefix", .run = fn_path_prefix},
     {.name = "query", .args = 1, .params = {TEXT}, .run = fn_query},
     {.name = "reReplaceAll", .args = 3, .params = {TEXT, TEXT, TEXT}, .run = fn_re_replace_all},

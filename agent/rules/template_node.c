@@ -2,8 +2,8 @@
  * template_node.c: nodes as text and as a place, for errors of an execution.
  *
  * Go tells "template: NAME:LINE:COLUMN: executing ... at <NODE>", where NODE is printed from the
- * tree, not cut from the text: one space between operands, `:=` also for `=` of a pipe that
- * declares nothing new. Only nodes at which an execution can fail are printed.
+ * tree, not cut from the text: one space between operands, parentheses where a pipe is one. Only
+ * nodes at which an execution can fail are ever printed.
  */
 #include "template_private.h"
 

@@ -154,6 +154,37 @@ void tpl_node_print(const struct tpl_node *node, struct buf *out);
 /* Line from 1, and column in bytes as Go counts it: from 0. */
 void tpl_place(const char *text, uint32_t pos, int *line, int *column);
 
+/* ---- template_eval.c ---- */
+#define TPL_ERROR_MAX 4096 /* bytes of the reason in an error */
+
+struct tpl_variable {
+    const char *name;
+    struct tpl_value value;
+};
+
+struct tpl_state {
+    struct tpl_call call;
+    const struct tpl_tree *tree;
+    const struct tpl_define *define; /* that is being executed */
+    const struct tpl_node *node;     /* where an error would be */
+    struct tpl_variable *variables;  /* a stack; those below scope are of the caller */
+    size_t variable_count, variable_room, scope;
+    int depth, calls;
+    size_t arena_start;
+    const char *error; /* whole */
+    struct buf out;
+};
+
+/* Sets the error, with the place of the current node; false. */
+bool tpl_exec_fail(struct tpl_state *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
+bool tpl_exec_step(struct tpl_state *s);
+/* One level deeper; who returns decrements depth. */
+bool tpl_exec_enter(struct tpl_state *s);
+void tpl_exec_push(struct tpl_state *s, const char *name, struct tpl_value value);
+bool tpl_exec_assign(struct tpl_state *s, const char *name, struct tpl_value value);
+bool tpl_eval_pipe(struct tpl_state *s, const struct tpl_value *dot, const struct tpl_node *pipe,
+                   struct tpl_value *out);
+
 /* ---- template_format.c, template_verbs.c ---- */
 struct tpl_flags {
     bool minus, plus, sharp, space, zero;
@@ -199,15 +230,40 @@ void tpl_quote(struct buf *out, const char *s, size_t n, bool ascii_only);
 const char *tpl_float_text(double f, char out[TPL_FLOAT_MAX]);
 void tpl_add_query_escaped(struct buf *out, const char *s, size_t n);
 
-/* ---- template_builtins.c, template_functions.c, template_time.c ---- */
+/* ---- template_layout.c ---- */
+struct tpl_moment {
+    int64_t year;
+    int month, day, hour, minute, second, weekday, year_day; /* month, day, year_day from 1 */
+    int nanos;
+};
+
+extern const char *const tpl_months[], *const tpl_days[];
+struct tpl_moment tpl_moment_of(int64_t ms);
+void tpl_add_layout(const char *s, size_t n, const struct tpl_moment *m, struct buf *out);
+
+/* ---- template_builtins.c, template_functions.c, template_humanize.c, template_time.c ---- */
 extern const struct tpl_function tpl_builtins[];
 extern const size_t tpl_builtin_count;
 extern const struct tpl_function tpl_rule_functions[];
 extern const size_t tpl_rule_function_count;
 extern const struct tpl_type tpl_type_time, tpl_type_duration;
 
+/* A copy that ends with NUL. */
+const char *tpl_c_string(struct tpl_call *call, const struct tpl_value *v);
+/* A text that lives long enough as the result; true. */
+bool tpl_text_result(struct tpl_value *out, const char *s);
 /* A text, number or duration as a double; false with Prometheus' text. */
 bool tpl_to_float(struct tpl_call *call, const struct tpl_value *v, double *out);
+bool tpl_fn_humanize(struct tpl_call *call, const struct tpl_value *args, size_t n,
+                     struct tpl_value *out);
+bool tpl_fn_humanize1024(struct tpl_call *call, const struct tpl_value *args, size_t n,
+                         struct tpl_value *out);
+bool tpl_fn_humanize_duration(struct tpl_call *call, const struct tpl_value *args, size_t n,
+                              struct tpl_value *out);
+bool tpl_fn_humanize_percentage(struct tpl_call *call, const struct tpl_value *args, size_t n,
+                                struct tpl_value *out);
+bool tpl_fn_parse_duration(struct tpl_call *call, const struct tpl_value *args, size_t n,
+                           struct tpl_value *out);
 bool tpl_fn_to_time(struct tpl_call *call, const struct tpl_value *args, size_t n,
                     struct tpl_value *out);
 bool tpl_fn_to_duration(struct tpl_call *call, const struct tpl_value *args, size_t n,

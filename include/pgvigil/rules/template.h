@@ -12,6 +12,7 @@
 #include "pgvigil/model/labels.h"
 #include "pgvigil/promql/promql.h"
 
+/* Bytes of a text; the limits of an expansion are in template_engine.h. */
 #define TEMPLATE_MAX 16384
 
 struct template;
@@ -30,7 +31,8 @@ struct template_data {
     void *arg;
 };
 
-/* NULL with the reason, as Go words it, when the text is no valid template. */
+/* name is what errors show (Prometheus: "__alert_" and the alert's). NULL with the reason, as Go
+ * words it, when the text is no valid template. */
 struct template *template_parse(const char *name, const char *text, struct err *err) MUST_CHECK;
 void template_destroy(struct template **t);
 /* Result lives in the arena. */
