@@ -26,10 +26,11 @@ static bool is_plain(const char *text)
                     text[strspn(text, "0123456789smhdwykKMGTiB%")] == '\0';
     if (is_reserved(text) || !(isalpha(first) || first == '/' || has_unit))
         return false;
-    for (; *text != '\0'; text++)
-        if ((unsigned char)*text >= 0x80 ||
-            (!isalnum((unsigned char)*text) && strchr(also, *text) == NULL))
+    for (; *text != '\0'; text++) {
+        unsigned char c = (unsigned char)*text;
+        if (c >= 0x80 || (!isalnum(c) && strchr(also, *text) == NULL))
             return false;
+    }
     return true;
 }
 

@@ -293,10 +293,12 @@ static void show_overrides(struct config_show *show, const struct config_build *
     add(show, CONFIG_SHOWN_MAP, key);
     for (size_t i = 0; i < list->n; i++) {
         add(show, CONFIG_SHOWN_MAP, all[i].alert);
-        for (size_t r = 0; r < list->table->count; r++)
-            if (list->items[i].origins[r].file != NULL)
-                show_scalar(show, &list->table->rows[r], list->table->rows[r].key, &all[i],
-                            &list->items[i].origins[r], "default");
+        for (size_t r = 0; r < list->table->count; r++) {
+            const struct origin *at = &list->items[i].origins[r];
+            if (at->file != NULL)
+                show_scalar(show, &list->table->rows[r], list->table->rows[r].key, &all[i], at,
+                            "default");
+        }
         add(show, CONFIG_SHOWN_END, NULL);
     }
     add(show, CONFIG_SHOWN_END, NULL);

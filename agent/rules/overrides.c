@@ -68,22 +68,23 @@ static bool find_threshold(const struct applying *a, const struct rule_group *gr
     size_t n = promql_threshold_find(rule->expr, found);
     if (n == 1 && found->len > 0)
         return true;
-    if (n == 0)
+    if (n == 0) {
         COMPLAIN(a, at,
                  "'threshold': the expression of '%s' (%s:%d) has no comparison (> >= < <=) with a "
                  "number",
                  rule->name, group->file, rule->line);
-    else if (n == 1)
+    } else if (n == 1) {
         COMPLAIN(
             a, at,
             "'threshold': the expression of '%s' (%s:%d) compares with a calculation, not with "
             "a plain number",
             rule->name, group->file, rule->line);
-    else
+    } else {
         COMPLAIN(a, at,
                  "'threshold': the expression of '%s' (%s:%d) has %zu comparisons with a number, "
                  "so it is not clear which one is meant: disable it and write a rule of your own",
                  rule->name, group->file, rule->line, n);
+    }
     return false;
 }
 
@@ -188,16 +189,18 @@ static void unknown_alert(const struct applying *a, const struct rule_set *set)
     const struct config_override *o = a->override;
     const char **names = mem_alloc_array(rule_set_count(set, true) + 1, sizeof(*names));
     size_t n = 0;
-    for (size_t g = 0; g < set->count; g++)
+    for (size_t g = 0; g < set->count; g++) {
         for (size_t i = 0; i < set->groups[g].count; i++)
             if (set->groups[g].rules[i].is_alert)
                 names[n++] = set->groups[g].rules[i].name;
+    }
     const char *near = str_nearest(o->alert, names, n);
-    if (near != NULL)
+    if (near != NULL) {
         COMPLAIN(a, &o->at, "'rule_overrides': no alert is named '%s', did you mean '%s'?",
                  o->alert, near);
-    else
+    } else {
         COMPLAIN(a, &o->at, "'rule_overrides': no alert is named '%s'", o->alert);
+    }
     mem_free(names);
 }
 

@@ -140,6 +140,8 @@ static void end_rule(struct rules *r, struct group_run *group, bool ok,
                      const struct promql_value *value, struct err *err)
 {
     struct rule_run *run = &group->runs[group->at];
+    if (ok && value->type != PROMQL_VECTOR && value->type != PROMQL_SCALAR)
+        ok = err_set(err, ERR_INVALID, "rule result is not a vector or scalar");
     if (ok) {
         run->had_result = value->type == PROMQL_SCALAR || value->n > 0;
         keep_note(run, value);

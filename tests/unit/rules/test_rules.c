@@ -259,6 +259,23 @@ static void an_error_leaves_alerts_as_they_are(void **state)
     teardown(&b);
 }
 
+/* Rule files may hold them, as for Prometheus; it is an error of the run. */
+static void texts_and_ranges_are_no_results(void **state)
+{
+    struct bench b;
+    struct rules_stats stats;
+    (void)state;
+    setup(&b, "groups: [{name: g, rules: [{alert: A, expr: 'metric[5m]'}, {record: b, expr: "
+              "'\"x\"'}, {record: c, expr: 'metric[5m]'}]}]");
+    run(&b, 6, 1);
+    assert_log(&b, "");
+    for (size_t i = 0; i < 3; i++)
+        assert_string_equal(error_of(&b, i), "rule result is not a vector or scalar");
+    rules_stats(b.rules, &stats);
+    assert_int_equal(stats.failures_total, 3);
+    teardown(&b);
+}
+
 static void a_late_tick_is_skipped_and_counted(void **state)
 {
     struct bench b;
@@ -439,6 +456,7 @@ int main(void)
         cmocka_unit_test(recorded_series_feed_later_rules),
         cmocka_unit_test(alerts_are_series),
         cmocka_unit_test(an_error_leaves_alerts_as_they_are),
+        cmocka_unit_test(texts_and_ranges_are_no_results),
         cmocka_unit_test(a_late_tick_is_skipped_and_counted),
         cmocka_unit_test(jitter_costs_no_evaluation),
         cmocka_unit_test(reports_rules_and_their_last_run),
