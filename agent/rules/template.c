@@ -8,7 +8,6 @@
 #include "pgvigil/rules/template.h"
 
 #include "pgvigil/base/mem.h"
-#include "pgvigil/base/str.h"
 #include "template_private.h"
 
 static const char presets[] = "{{$labels := .Labels}}{{$externalLabels := .ExternalLabels}}"

@@ -7,8 +7,6 @@
  */
 #include "template_private.h"
 
-#include "pgvigil/base/str.h"
-
 /* ---- comparison ---- */
 
 static bool is_basic(const struct tpl_value *v)

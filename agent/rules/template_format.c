@@ -7,8 +7,6 @@
  */
 #include "template_private.h"
 
-#include "pgvigil/base/str.h"
-
 #define DEPTH_MAX  50      /* of values in each other: deeper ones print as "..." */
 #define NUMBER_MAX 1000000 /* Go's limit of widths and precisions */
 

@@ -7,9 +7,7 @@
 #include "template_private.h"
 
 #include <arpa/inet.h>
-#include <math.h>
 
-#include "pgvigil/base/str.h"
 #include "pgvigil/promql/regex.h"
 #include "pgvigil/rules/template.h"
 

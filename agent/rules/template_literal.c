@@ -8,8 +8,6 @@
 #include <errno.h>
 #include <math.h>
 
-#include "pgvigil/base/mem.h"
-
 #define NUMBER_MAX 400
 
 static int hex_digit(char c)

@@ -148,6 +148,49 @@ struct tpl_tree {
 /* True if there is nothing in the list but white space: such a definition may be made again. */
 bool tpl_is_empty(const struct tpl_node *list);
 
+/* ---- template_pipeline.c ---- */
+#define TPL_VARIABLES_MAX 256 /* known at one place, those of templates around it included */
+
+struct tpl_parser {
+    struct tpl_tree *tree;
+    struct tpl_lexer lexer;
+    struct tpl_token ahead[3]; /* [0] is the last one read, those above it were put back */
+    int ahead_count;
+    const struct tpl_function *functions;
+    size_t function_count;
+    const char *variables[TPL_VARIABLES_MAX];
+    size_t variable_count, scope_start; /* those below scope_start are of a template around */
+    int nesting, range_depth;
+    int action_line; /* 0: outside an action */
+    bool failed;
+    struct err *err;
+};
+
+/* Fill the error and give NULL. */
+void *tpl_parser_fail(struct tpl_parser *p, const char *fmt, ...) PRINTF_LIKE(2, 3);
+void *tpl_parser_unexpected(struct tpl_parser *p, const struct tpl_token *t, const char *context);
+/* One level of nesting more; who is done with it decrements nesting. */
+bool tpl_parser_enter(struct tpl_parser *p);
+/* The next token; those of a word skip white space. back gives back the last one, back_also one
+ * that was read before it. */
+struct tpl_token tpl_parser_next(struct tpl_parser *p);
+void tpl_parser_back(struct tpl_parser *p);
+void tpl_parser_back_also(struct tpl_parser *p, struct tpl_token t);
+struct tpl_token tpl_parser_peek(struct tpl_parser *p);
+struct tpl_token tpl_parser_peek_word(struct tpl_parser *p);
+struct tpl_token tpl_parser_next_word(struct tpl_parser *p);
+/* True if the next word is of this type; else an error. */
+bool tpl_parser_expect(struct tpl_parser *p, enum tpl_token_type type, const char *context);
+struct tpl_node *tpl_parser_node(struct tpl_parser *p, enum tpl_node_kind kind, uint32_t pos);
+struct tpl_node *tpl_parser_literal(struct tpl_parser *p, const struct tpl_token *t,
+                                    struct tpl_value value);
+struct tpl_node *tpl_parser_quoted(struct tpl_parser *p, const struct tpl_token *t);
+/* Makes the name known from here on. */
+const char *tpl_parser_declare(struct tpl_parser *p, const char *name);
+/* Up to the token of type end, which is taken. context is what errors call it. */
+struct tpl_node *tpl_parser_pipeline(struct tpl_parser *p, const char *context,
+                                     enum tpl_token_type end);
+
 /* ---- template_node.c ---- */
 /* Appends the node as Go prints it in errors. */
 void tpl_node_print(const struct tpl_node *node, struct buf *out);

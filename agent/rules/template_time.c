@@ -8,8 +8,6 @@
 
 #include <math.h>
 
-#include "pgvigil/base/str.h"
-
 #define NS_PER_S INT64_C(1000000000)
 
 /* ---- time.Time ---- */

@@ -6,8 +6,6 @@
  */
 #include "template_private.h"
 
-#include "pgvigil/base/str.h"
-
 const struct tpl_type tpl_type_any = {.name = "interface {}", .kind = TPL_ANY};
 const struct tpl_type tpl_type_bool = {.name = "bool", .kind = TPL_BOOL};
 const struct tpl_type tpl_type_int = {.name = "int", .kind = TPL_INT};

@@ -8,7 +8,6 @@
 
 #include <math.h>
 
-#include "pgvigil/base/mem.h"
 #include "pgvigil/base/str.h"
 
 #define DIGITS_MAX 80   /* of an integer: 64 binary ones, a sign, a prefix */
