@@ -99,19 +99,18 @@ static size_t put_xor(uint8_t *out, uint64_t x)
 /* The bytes that are there end with the chunk; `fast` says that eight more can be read anyway. */
 static INLINE uint64_t get_xor(const uint8_t **p, bool fast)
 {
-    unsigned low = **p >> 4, bytes = **p & 15;
+    unsigned low = **p >> 4, bytes = **p & 15, above = 64 - 8 * bytes;
     uint64_t x = 0;
 
     (*p)++;
     if (fast) {
         memcpy(&x, *p, sizeof(x));
-        x = le64toh(x) & (UINT64_MAX >> (64 - 8 * bytes));
-    } else {
-        for (unsigned i = 0; i < bytes; i++)
-            x |= (uint64_t)(*p)[i] << (8 * i);
+        *p += bytes;
+        return le64toh(x) << above >> (above - 8 * low);
     }
-    *p += bytes;
-    return x << (low * 8);
+    for (unsigned i = 0; i < bytes; i++)
+        x |= (uint64_t) * (*p)++ << (8 * i);
+    return x << (8 * low);
 }
 
 struct chunk *chunk_create(int64_t t, double v, struct chunk_tail *tail)
@@ -198,9 +197,11 @@ static INLINE struct point decode_point(struct decoder *d, bool fast)
     unsigned kind = *p >> 6;
     uint64_t dod = *p++ & 63;
 
-    if (dod == DOD_FAR)
-        dod += get_varint(&p);
-    d->dt += unzigzag(dod);
+    if (dod != 0) {
+        if (dod == DOD_FAR)
+            dod += get_varint(&p);
+        d->dt += unzigzag(dod);
+    }
     d->t += d->dt;
     if (kind == VALUE_INT)
         d->bits = bits_of((double)((int64_t)value_of(d->bits) + unzigzag(get_varint(&p))));

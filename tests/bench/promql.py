@@ -3,7 +3,8 @@
 500 series every 5 s for a day (8.64 million samples), a quarter each hardly changing, counters,
 three decimals and full doubles: promql_bench.c makes them in memory for ours and as OpenMetrics for
 promtool, which makes blocks of them. No sample stands on the edge of a window, where Prometheus 2
-and 3 differ. Figures count only if both sides give the same answers.
+and 3 differ. Figures count only if both sides give the same answers. Evaluation is one thread that waits
+for nothing, so the bars are held against its CPU time: on a machine that others use, too.
 """
 
 import http.client
@@ -35,6 +36,9 @@ BUDGET_MIB = 128  # of an API query: agent/serve/query.h
 LAG = "db_replication_lag_seconds"
 BY_REPLICA = f"max by (replica) ({LAG})"
 
+# A subquery looks from whole minutes, where samples stand: the offset moves its windows off them.
+RATE_BETWEEN = 'rate(db_kind1{series="1"}[5m] offset 2s500ms)'
+
 # Name, expression, bar in ms; all as ranges of a day at a step of 60 s.
 RANGES = (
     ("10 series", LAG, 4),
@@ -49,7 +53,7 @@ RANGES = (
     ("stddev_over_time[1h] of 10", f"stddev_over_time({LAG}[1h])", None),
     ("deriv[1h] of 10", f"deriv({LAG}[1h])", None),
     ("changes[1h] of 10", f"changes({LAG}[1h])", None),
-    ("subquery of one", 'max_over_time(rate(db_kind1{series="1"}[5m])[1h:1m])', None),
+    ("subquery of one", f"max_over_time({RATE_BETWEEN}[1h:1m])", None),
     ("join of {kind}", "sum(db_kind0 / on (series) db_kind0)", None),
 )
 USUAL = 'sum by (cluster, pool) (increase(db_connection_pool_errors_total{reason="timeout"}[1m])) > 0'
@@ -213,7 +217,8 @@ def _ranges(engine, ours, theirs, args, table):
         memory = max(memory, found["bytes"])
         more = {"peer": peer["p50"], "unit": "ms", "note": _note(found, peer)}
         # Fewer series are no reason to be proud.
-        table.add(f"day of {name}", found["p50"], bar=None if args.quick else bar, **more)
+        bar = None if args.quick else bar
+        table.add(f"day of {name}", found["p50"], bar=bar, judged=found["cpu"], **more)
         if expr == LAG:
             over = ours.range(expr, repeats)
             more["note"] = _note(over, peer)
@@ -240,7 +245,8 @@ def _rules(engine, args, table, say):
         raise AssertionError(f"{found['failures']} evaluations of shipped rules failed")
     note = f"{found['evaluations'] // 300} rules, {found['series']} series; "
     note += f"p99 {found['p99']:.3g}, CPU {found['cpu']:.3g}"
-    table.add("one tick of all shipped rules", found["p50"], bar=1, unit="ms", note=note)
+    more = {"unit": "ms", "judged": found["cpu"], "note": note}
+    table.add("one tick of all shipped rules", found["p50"], bar=1, **more)
 
 
 def part(args, table, say):
