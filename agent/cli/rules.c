@@ -49,12 +49,13 @@ static wall_ms end_of(const struct replay_outcome *o, const struct replay_firing
     return wall_is_set(f->to) ? f->to : o->data_end;
 }
 
-/* Did the agent look away while it fired, or just before? A step may be that late behind a gap. */
+/* Did the agent look away while it fired, or just before? The first step of a group with a long
+ * interval may be that late behind a gap. */
 static bool touches(const struct replay_outcome *o, const struct replay_firing *f,
                     const struct replay_gap *gap)
 {
     static const int64_t slack = INT64_C(5) * 60 * 1000;
-    return f->from.ms <= gap->to.ms + slack && end_of(o, f).ms >= gap->from.ms;
+    return f->from.ms <= gap->resumed.ms + slack && end_of(o, f).ms >= gap->from.ms;
 }
 
 /* ---- text ---- */

@@ -302,7 +302,7 @@ static bool live(struct walk *w, int64_t at, struct err *err)
     }
     if (!run_to(w, is_first ? since - 1 : since, err))
         return false;
-    replay_notes_gap(w->notes, (wall_ms){since}, (wall_ms){at});
+    replay_notes_gap(w->notes, (wall_ms){since}, (wall_ms){at}, (wall_ms){at + limit});
     replay_jump(w->replay, (wall_ms){at + limit});
     w->last_seen_ms = at;
     return true;
@@ -346,7 +346,7 @@ static bool walk_slices(struct walk *w, struct err *err)
     }
     int64_t since = w->last_seen_ms == INT64_MIN ? w->first_ms : w->last_seen_ms;
     if (end - since > gap_ms(w))
-        replay_notes_gap(w->notes, (wall_ms){since}, (wall_ms){end});
+        replay_notes_gap(w->notes, (wall_ms){since}, (wall_ms){end}, (wall_ms){end});
     return true;
 }
 

@@ -247,13 +247,13 @@ void replay_notes_step(struct replay_notes *notes, const struct replay *replay, 
 
 /* ---- the end ---- */
 
-void replay_notes_gap(struct replay_notes *notes, wall_ms from, wall_ms to)
+void replay_notes_gap(struct replay_notes *notes, wall_ms from, wall_ms to, wall_ms resumed)
 {
     struct replay_outcome *o = notes->outcome;
     if (o->gap_count == REPLAY_GAPS_MAX || to.ms <= o->start.ms)
         return;
     o->gaps = mem_realloc_array(o->gaps, o->gap_count + 1, sizeof(*o->gaps));
-    o->gaps[o->gap_count++] = (struct replay_gap){from, to};
+    o->gaps[o->gap_count++] = (struct replay_gap){from, to, resumed};
 }
 
 /* Drops what ended before the window, and adds up what is left. */

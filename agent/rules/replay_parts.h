@@ -18,7 +18,7 @@ void replay_notes_change(struct replay_notes *notes, const struct alert *alert,
                          enum alert_state from, wall_ms at);
 /* What the alerts and rules are after a step. */
 void replay_notes_step(struct replay_notes *notes, const struct replay *replay, wall_ms at);
-void replay_notes_gap(struct replay_notes *notes, wall_ms from, wall_ms to);
+void replay_notes_gap(struct replay_notes *notes, wall_ms from, wall_ms to, wall_ms resumed);
 /* Hands over what was noted. */
 struct replay_outcome *replay_notes_finish(struct replay_notes *notes);
 

@@ -22,6 +22,7 @@
 
 struct replay_gap {
     wall_ms from, to; /* last sample before it, first one behind it or the end */
+    wall_ms resumed;  /* first step behind it: when every collector has been heard */
 };
 
 /* One alert from firing to its end. */
