@@ -3,8 +3,6 @@
  * exit codes, so that it can stand in its place in a pipeline. What is wrong with a file is told
  * for all files before the command ends.
  */
-#include <unistd.h>
-
 #include "pgvigil/base/mem.h"
 #include "pgvigil/base/str.h"
 #include "pgvigil/base/yaml.h"
@@ -13,6 +11,7 @@
 
 /* promtool's exit code for findings of the lint alone, with --lint-fatal. */
 #define EXIT_LINT 3
+#define READ_STEP 65536
 
 struct check {
     bool lint; /* for duplicate rules, the only check of rules that promtool has */
@@ -111,41 +110,50 @@ static void tell(struct check *check, struct rule_set *set, struct diag *diag)
     rule_set_destroy(&set);
 }
 
-static void check_file(struct check *check, const char *path)
+/* Also what is no regular file: /dev/stdin, or `<(command)` of a shell. */
+static bool read_all(FILE *f, struct buf *text)
 {
-    struct diag diag;
-    diag_init(&diag);
-    printf("Checking %s\n", path);
-    fflush(stdout);
-    tell(check, rule_set_load_file(path, &diag), &diag);
-    diag_deinit(&diag);
-}
-
-static bool read_stdin(struct buf *text)
-{
-    char step[65536];
+    char step[READ_STEP];
     size_t n;
-    while ((n = fread(step, 1, sizeof(step), stdin)) > 0 && buf_ok(text))
+    while (f != NULL && buf_ok(text) && (n = fread(step, 1, sizeof(step), f)) > 0)
         buf_add(text, step, n);
-    return !ferror(stdin);
+    return f != NULL && !ferror(f);
 }
 
-static void check_stdin(struct check *check)
+/* f NULL: it could not be opened, errno says why. */
+static void check_stream(struct check *check, FILE *f, const char *name)
 {
     struct diag diag;
     struct buf text;
     struct rule_set *set = NULL;
     diag_init(&diag);
-    buf_init(&text, YAML_FILE_MAX + 2); /* one byte more than yaml.h allows is its finding */
-    puts("Checking standard input");
-    fflush(stdout);
-    if (!read_stdin(&text))
-        diag_add(&diag, "standard input", 0, 0, "cannot be read: %m");
+    buf_init(&text, (size_t)YAML_FILE_MAX + READ_STEP); /* what is longer is told by the parser */
+    if (!read_all(f, &text))
+        diag_add(&diag, name, 0, 0, "cannot be read: %m");
+    else if (!buf_ok(&text))
+        diag_add(&diag, name, 0, 0, "larger than %d bytes", YAML_FILE_MAX);
     else
-        set = rule_set_parse("standard input", text.data, text.len, &diag);
+        set = rule_set_parse(name, text.data, text.len, &diag);
     tell(check, set, &diag);
     buf_deinit(&text);
     diag_deinit(&diag);
+}
+
+static void check_file(struct check *check, const char *path)
+{
+    printf("Checking %s\n", path);
+    fflush(stdout);
+    FILE *f = fopen(path, "re");
+    check_stream(check, f, path);
+    if (f != NULL)
+        fclose(f);
+}
+
+static void check_stdin(struct check *check)
+{
+    puts("Checking standard input");
+    fflush(stdout);
+    check_stream(check, stdin, "standard input");
 }
 
 /* As promtool reads --lint: a list of words, and an unknown one is only warned of. */

@@ -100,7 +100,7 @@ static const struct command {
     {"config show", "pgvigil config show [--config FILE] [-o yaml|json]",
      "Print the merged configuration with origins and the effective rules; secrets are masked.",
      "  pgvigil config show\n"
-     "  pgvigil config show | awk '/^---/{f=1;next}f' | promtool check rules\n",
+     "  pgvigil config show | awk '/^---/{f=1;next}f' | promtool check rules /dev/stdin\n",
      ONLY(OPTION_CONFIG) | ONLY(OPTION_OUTPUT), 0, 0, cli_config_show},
     {"rules replay", "pgvigil rules replay [FILE...] [--since DURATION] [-o text|json]",
      "Run rules over the local history and show when each would have fired.",

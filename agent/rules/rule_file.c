@@ -110,17 +110,6 @@ static void load_file(struct rule_reading *r, const char *path, struct rule_set 
     yaml_destroy(&doc);
 }
 
-struct rule_set *rule_set_load_file(const char *path, struct diag *diag)
-{
-    struct rule_reading r = {.diag = diag};
-    size_t before = diag->count;
-    struct rule_set *set = mem_alloc(sizeof(*set));
-    load_file(&r, path, set);
-    if (diag->count > before)
-        rule_set_destroy(&set);
-    return set;
-}
-
 struct rule_set *rule_set_load(const char *const *globs, size_t n, struct diag *diag)
 {
     struct rule_reading r = {.diag = diag};

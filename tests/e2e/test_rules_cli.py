@@ -140,6 +140,13 @@ def test_lint_exit_codes_and_standard_input(case_files, promtool):
     assert (piped.returncode, piped.stdout) == (
         0, "Checking standard input\n  SUCCESS: 1 rules found\n\n"
     )  # fmt: skip
+    piped = check_rules("/dev/stdin", stdin=CASES["ok_alert"])
+    assert (piped.returncode, piped.stdout.splitlines()[0]) == (0, "Checking /dev/stdin")
+    large = check_rules(stdin="#" * (4 * 1024 * 1024 + 1))
+    assert large.returncode == 1 and "larger than 4 MiB" in large.stderr
+    huge = check_rules(stdin="#" * (16 * 1024 * 1024))
+    assert huge.returncode == 1 and "larger than 4194304 bytes" in huge.stderr
+    assert check_rules("/").returncode == 1
     piped = check_rules(stdin=CASES["badexpr"])
     assert piped.returncode == 1 and "standard input: 5:11: group" in piped.stderr
 
@@ -152,6 +159,22 @@ def test_many_files(tmp_path):
     assert done.returncode == 0 and done.stdout.count("SUCCESS") == 1024
     done = check_rules(*names, cwd=tmp_path)
     assert done.returncode == 2 and "more than 1024" in done.stderr
+
+
+def test_commands_of_two_words():
+    binary = default_binary()
+    for words, text in (
+        (["config"], "unknown command 'config', did you mean 'config show'?"),
+        (["config", "shwo"], "unknown command 'config shwo', did you mean 'config show'?"),
+        (["rules"], "unknown command 'rules', did you mean 'rules replay'?"),
+        (["check-ruls"], "unknown command 'check-ruls', did you mean 'check-rules'?"),
+        (["test-rules"], "usage: pgvigil test-rules FILE..."),
+        (["config", "show", "x"], "usage: pgvigil config show"),
+    ):
+        done = run(binary, *words)
+        assert done.returncode == 2 and text in done.stderr, done.stderr
+    done = run(binary, "config", "show", "--help")
+    assert done.returncode == 0 and "usage: pgvigil config show" in done.stdout
 
 
 # ---- rule_overrides ----

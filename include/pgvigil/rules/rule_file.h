@@ -51,8 +51,6 @@ struct rule_set {
 /* Globs in order; a glob without wildcard that matches nothing is a finding. NULL when diag grew.
  */
 struct rule_set *rule_set_load(const char *const *globs, size_t n, struct diag *diag);
-/* One file by its path, whatever letters are in it. */
-struct rule_set *rule_set_load_file(const char *path, struct diag *diag);
 struct rule_set *rule_set_parse(const char *file, const char *text, size_t len, struct diag *diag);
 void rule_set_destroy(struct rule_set **set);
 /* Alerting and recording rules of the whole set. */
