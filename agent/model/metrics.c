@@ -177,14 +177,6 @@ static const struct metric_info table[] = {
     {"pgvigil_start_time_seconds", G, "self", "Unix time at which the agent started."},
 };
 
-/*
- * Of a documented gauge an application may export a histogram; rules that use it must ask for the
- * collector that brings it, not for the gauge's. Not a family of the agent, so not in the table.
- */
-static const struct metric_info foreign = {
-    "db_connection_pool_wait_time_seconds_bucket", C, "scrape",
-    "Waits for a connection by their length, as an application has measured them."};
-
 #undef G
 #undef C
 #undef H
@@ -215,8 +207,6 @@ const struct metric_info *metric_info_find(const char *name)
         if (info != NULL && info->type != METRIC_HISTOGRAM)
             info = NULL;
     }
-    if (info == NULL && str_eq(name, foreign.name))
-        info = &foreign;
     return info;
 }
 
