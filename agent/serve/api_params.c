@@ -104,10 +104,12 @@ bool api_match(const struct params *p, struct reply *reply, struct matcher_sets 
     for (size_t i = 0; i < p->n; i++)
         if (str_eq(p->v[i].name, "match[]") && !add_match(p->v[i].value, reply, sets))
             return false;
-    for (size_t i = 0; i < sets->n; i++)
-        if (!is_selective(sets->v[i]))
+    for (size_t i = 0; i < sets->n; i++) {
+        if (!is_selective(sets->v[i])) {
             return api_refuse(reply, "match[]",
                               "match[] must contain at least one non-empty matcher");
+        }
+    }
     return true;
 }
 

@@ -1,8 +1,12 @@
 """The command line: what it prints, where, and with which exit code; daemon alive and dead."""
 
+import contextlib
 import csv
 import io
 import json
+import os
+import socket
+import threading
 import time
 
 import pytest
@@ -66,6 +70,31 @@ def test_status_of_a_dead_daemon(agent):
 # ---- query ----
 
 
+@contextlib.contextmanager
+def too_busy(path):
+    """A daemon that answers one request with 503, on its socket."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(path)
+        os.chmod(path, 0o666)
+        server.listen()
+
+        def answer():
+            connection, _address = server.accept()
+            with connection:
+                connection.recv(65536)
+                body = b'{"status":"error","errorType":"timeout","error":"query timed out"}'
+                head = f"HTTP/1.1 503 Busy\r\nContent-Length: {len(body)}\r\n\r\n"
+                connection.sendall(head.encode() + body)
+
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        yield
+        thread.join(10)
+    os.unlink(path)
+
+
 def query_all_forms(agent):
     """The forms of an instant and of a range query; returns the instant value."""
     now = time.time()
@@ -118,6 +147,9 @@ def test_query_prints_all_forms_with_the_daemon_alive_and_dead(agent):
     assert done.returncode == 2 and "1:5: parse error: unclosed left parenthesis" in done.stderr
     agent.kill()
     query_all_forms(agent)
+    with too_busy(os.path.join(os.path.dirname(agent.health_dir), "api.sock")):
+        done = agent.cli("query", "vector(7)")
+    assert done.stdout == "{}  7\n" and "the daemon gave up" in done.stderr
 
     done = agent.cli("query", "sum(", check=False)
     assert done.returncode == 2 and done.stdout == "" and "parse error" in done.stderr

@@ -561,6 +561,26 @@ static void tells_statistics(void **state)
     query_destroy(&q);
 }
 
+/* Ten notes of a kind are given, and how many more there were. */
+static void gives_ten_notes(void **state)
+{
+    char params[1000] = "query=sum(m)";
+    for (int i = 2; i < 14; i++) {
+        size_t n = strlen(params);
+        snprintf(params + n, sizeof(params) - n, "%%2Bquantile(%d,m)", i);
+    }
+    struct query *q = ask_with(QUERY_INSTANT, params, "", false);
+    json_t *root = json_loads(q->reply.body.data, 0, NULL);
+    json_t *warnings = json_object_get(root, "warnings");
+    (void)state;
+    assert_int_equal(json_array_size(warnings), 11);
+    assert_string_equal(json_string_value(json_array_get(warnings, 10)),
+                        "2 more warning annotations omitted");
+    assert_null(json_object_get(root, "infos"));
+    json_decref(root);
+    query_destroy(&q);
+}
+
 /* 405 names what the endpoint takes; a packed body is refused as such. */
 static void refuses_methods_and_encodings(void **state)
 {
@@ -599,6 +619,7 @@ int main(void)
         cmocka_unit_test(gives_rules_in_pages),
         cmocka_unit_test_setup_teardown(tells_statistics, setup, teardown),
         cmocka_unit_test(refuses_methods_and_encodings),
+        cmocka_unit_test_setup_teardown(gives_ten_notes, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
