@@ -3,7 +3,11 @@
 import gzip
 import http.client
 import json
+import os
+import re
+import shutil
 import socket
+import subprocess
 import threading
 import time
 import urllib.parse
@@ -11,7 +15,7 @@ from datetime import datetime
 
 import pytest
 
-from cluster import wait_until
+from cluster import proc, wait_until
 
 CLUSTER = {"replicas": 1}
 INTERVALS = {"activity": "1s", "schema": "1s"}
@@ -222,6 +226,54 @@ def test_queries_are_formatted_and_parsed(api):
     assert tree["matching"]["labels"] == ["replica"] and tree["lhs"]["rhs"]["val"] == "10"
     status, kind, text = api.error("parse_query", {"query": "sum("})
     assert (status, kind) == (400, "bad_data") and text.startswith('invalid parameter "query": 1:5: ')
+
+
+OWN = [
+    "a+b", "((a))", "-(1)", "- -a", "-a^2", "1 - -2", "0x1f", ".5", "-Inf", "'x\"y'", "`raw\\n`",
+    "a offset -90s @ 12.5", "a offset 8d @ end()", "a[90m] @ start()", "rate(a[1h30m])[2h:30s] offset 1d",
+    "a[5m:]", "sum(x) by (a , b)", "sum without () (x)", "sum by () (x)", "topk(3,x) without(z)",
+    "COUNT_VALUES('v',x)", "a and on(x) b", "a or ignoring() b", "a * on(x) group_left(y) b",
+    "a * on() group_right b", "a > bool on(x) b", "a atan2 b % c ^ 2", "m{b='x',a=~'y.*',c!~'z'}", "m{}",
+    "{__name__=~'m.*'}", "label_replace(a,'x','$1','y','(.*)')", "time()", "-" + "a" * 101, "a" * 101,
+    f"-({LONG}) + ({LONG} > bool 1)", f"sum(sum(sum({LONG})))", f"(({LONG})) unless -({LONG})",
+    f"max_over_time(({LONG})[1h:1m] offset 5m)", f"sum_over_time(a[5m:]) + ({LONG}) + b{{c='d'}}",
+    f"quantile(0.9, {LONG}) or ((({LONG} or b))) or topk(2, {LONG})",
+]  # fmt: skip
+
+
+def test_texts_are_those_of_a_real_prometheus(cluster, make_agent):
+    """format_query of all shipped rules and of what is special, beside Prometheus' own."""
+    tool = shutil.which("prometheus")
+    if not tool:
+        pytest.skip("prometheus is not installed")
+    api = Api(make_agent(intervals=INTERVALS).start())
+    rules = [r["query"] for g in api.data("rules")["groups"] for r in g["rules"]]
+    # Prometheus 2 wrote great numbers with an exponent and knows no numbers as durations
+    queries = OWN + [query for query in rules if not re.search(r"[0-9]{6}", query)]
+    assert len(queries) > 60
+    other = Api(api.agent)
+    home = proc.make_scratch("pgvigil-prometheus-")
+    proc.write_owned(os.path.join(home, "p.yml"), "global: {}\n")
+    port = cluster.ports.take()
+    other.agent = type("Address", (), {"port": port})
+    command = [tool, f"--config.file={home}/p.yml", f"--storage.tsdb.path={home}/data",
+               f"--web.listen-address=127.0.0.1:{port}"]  # fmt: skip
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True) as server:
+        try:
+
+            def is_up():
+                try:
+                    return other.call("format_query", {"query": "1"})[0] == 200
+                except OSError:
+                    return False
+
+            wait_until(is_up, 30, "Prometheus answers")
+            for query in queries:
+                want = other.data("format_query", {"query": query}, post=True)
+                assert api.data("format_query", {"query": query}, post=True) == want
+        finally:
+            server.terminate()
+    shutil.rmtree(home, ignore_errors=True)
 
 
 def test_rules_have_pages_and_statistics_are_told(api):
