@@ -114,12 +114,13 @@ static bool run_file(const char *path, const struct filter *filter)
     fflush(stdout);
     diag_init(&diag);
     struct rule_test *test = rule_test_load(path, &diag);
-    if (test == NULL)
+    if (test == NULL) {
         tell_findings(&diag, &t);
-    else
+    } else {
         rule_test_run(test,
                       &(struct rule_test_opts){
                           .wanted = wanted, .failed = failed, .no_match = no_match, .arg = &t});
+    }
     rule_test_destroy(&test);
     diag_deinit(&diag);
     printf("%s\n", t.has_failed ? "" : "  SUCCESS\n");

@@ -208,10 +208,11 @@ void replay_each_alert(const struct replay *r, void (*fn)(const struct alert *al
 {
     for (size_t g = 0; g < r->rules->count; g++) {
         const struct group_run *group = &r->rules->groups[g];
-        for (size_t i = 0; i < group->group->count; i++)
-            for (struct life_instance *in = group->runs[i].life.instances; in != NULL;
-                 in = in->hh.next)
+        for (size_t i = 0; i < group->group->count; i++) {
+            const struct life *life = &group->runs[i].life;
+            for (struct life_instance *in = life->instances; in != NULL; in = in->hh.next)
                 fn(in->alert, arg);
+        }
     }
 }
 

@@ -72,12 +72,13 @@ static bool give_series(struct group_run *g, const struct input_series *input)
     }
     struct point *points = arena_alloc_array(g->arena, line.n, sizeof(*points));
     size_t n = 0;
-    for (size_t i = 0; i < line.n; i++)
+    for (size_t i = 0; i < line.n; i++) {
+        int64_t t = g->group->start_ms + (int64_t)i * g->group->interval_ms;
         if (!line.items[i].is_gap)
-            points[n++] = (struct point){g->group->start_ms + (int64_t)i * g->group->interval_ms,
-                                         line.items[i].v};
-    replay_forget(g->replay,
-                  &line.labels); /* of a series that is named twice the last one counts */
+            points[n++] = (struct point){t, line.items[i].v};
+    }
+    /* of a series that is named twice the last one counts */
+    replay_forget(g->replay, &line.labels);
     bool ok = replay_add(g->replay, &line.labels, points, n, &err);
     if (!ok)
         fail_group(g, input, err.text);
@@ -245,10 +246,10 @@ static bool evaluate(struct group_run *g, const struct expr_check *check, struct
         return err_set(err, ERR_INVALID, "rule result is not a vector or scalar");
     out->n = value.type == PROMQL_SCALAR ? 1 : value.n;
     out->v = arena_alloc_array(g->arena, out->n, sizeof(*out->v));
-    for (size_t i = 0; i < out->n; i++)
-        out->v[i] = value.type == PROMQL_SCALAR
-                        ? (struct shown_sample){.value = value.scalar}
-                        : (struct shown_sample){value.vector[i].labels, value.vector[i].value};
+    if (value.type == PROMQL_SCALAR)
+        out->v[0].value = value.scalar;
+    for (size_t i = 0; value.type == PROMQL_VECTOR && i < out->n; i++)
+        out->v[i] = (struct shown_sample){value.vector[i].labels, value.vector[i].value};
     sort_samples(out);
     return true;
 }

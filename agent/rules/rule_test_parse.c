@@ -124,12 +124,14 @@ static struct labels pairs_of(struct reading *r, const struct yaml_node *map, co
     }
     for (size_t i = 0; i < count; i++) {
         const struct yaml_node *value = node->items[i];
-        if (value->kind != YAML_SCALAR)
+        if (value->kind != YAML_SCALAR) {
             FINDING(r, value, "'%s' must be a text", node->keys[i]->text);
-        else if (extra.name == NULL || !str_eq(node->keys[i]->text, extra.name))
-            pairs[n++] = (struct label){
-                arena_strdup(r->test->arena, node->keys[i]->text),
-                yaml_is_null(value) ? "" : arena_strdup(r->test->arena, value->text)};
+            continue;
+        }
+        if (extra.name != NULL && str_eq(node->keys[i]->text, extra.name))
+            continue;
+        pairs[n].name = arena_strdup(r->test->arena, node->keys[i]->text);
+        pairs[n++].value = yaml_is_null(value) ? "" : arena_strdup(r->test->arena, value->text);
     }
     if (extra.name != NULL)
         pairs[n++] = extra;
@@ -339,22 +341,27 @@ static void read_rule_files(struct reading *r, const struct yaml_node *root)
     int folder = slash != NULL ? (int)(slash + 1 - test->file) : 0;
     test->rule_glob_count = texts_of(r, root, "rule_files", &test->rule_patterns);
     test->rule_globs = arena_alloc_array(test->arena, test->rule_glob_count + 1, sizeof(char *));
-    for (size_t i = 0; i < test->rule_glob_count; i++)
+    for (size_t i = 0; i < test->rule_glob_count; i++) {
+        const char *pattern = test->rule_patterns[i];
         test->rule_globs[i] =
-            *test->rule_patterns[i] == '/'
-                ? test->rule_patterns[i]
-                : arena_printf(test->arena, "%.*s%s", folder, test->file, test->rule_patterns[i]);
+            *pattern == '/' ? pattern
+                            : arena_printf(test->arena, "%.*s%s", folder, test->file, pattern);
+    }
 }
 
 static void read_group_order(struct reading *r, const struct yaml_node *root)
 {
     struct rule_test *test = r->test;
     test->group_order_count = texts_of(r, root, "group_eval_order", &test->group_order);
-    for (size_t i = 0; i < test->group_order_count; i++)
-        for (size_t k = 0; k < i; k++)
-            if (str_eq(test->group_order[i], test->group_order[k]))
-                FINDING(r, value_of(root, "group_eval_order")->items[i],
-                        "group name repeated in evaluation order: %s", test->group_order[i]);
+    for (size_t i = 0; i < test->group_order_count; i++) {
+        const char *name = test->group_order[i];
+        size_t k = 0;
+        while (!str_eq(name, test->group_order[k]))
+            k++;
+        if (k < i)
+            FINDING(r, value_of(root, "group_eval_order")->items[i],
+                    "group name repeated in evaluation order: %s", name);
+    }
 }
 
 static void read_root(struct reading *r, const struct yaml_node *root)

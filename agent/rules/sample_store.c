@@ -6,6 +6,8 @@
  */
 #include "sample_store.h"
 
+#include <math.h>
+
 #include "pgvigil/base/mem.h"
 #include "pgvigil/base/str.h"
 
@@ -165,8 +167,10 @@ bool sample_store_contradicts(struct sample_store *store, const struct labels *l
 {
     const struct stored *s = find(store, labels);
     size_t after = s != NULL ? first_after(s, p->t) : 0;
-    return after > 0 && s->points[after - 1].t == p->t &&
-           memcmp(&s->points[after - 1].v, &p->v, sizeof(p->v)) != 0;
+    if (after == 0 || s->points[after - 1].t != p->t)
+        return false;
+    double v = s->points[after - 1].v;
+    return v != p->v && !(isnan(v) && isnan(p->v));
 }
 
 void sample_store_trim(struct sample_store *store, int64_t (*before)(const char *metric, void *arg),
@@ -229,10 +233,12 @@ bool sample_store_select(struct sample_store *store, const struct read_request *
     *out = (struct read_result){0};
     if (metric != NULL)
         HASH_FIND_STR(store->names, metric, name);
-    for (; name != NULL; name = metric != NULL ? NULL : name->hh.next)
-        for (const struct stored *s = name->first; s != NULL; s = s->next)
+    for (; name != NULL; name = metric != NULL ? NULL : name->hh.next) {
+        for (const struct stored *s = name->first; s != NULL; s = s->next) {
             if (!take(&sel, s, err))
                 return false;
+        }
+    }
     return true;
 }
 
