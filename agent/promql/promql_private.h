@@ -577,6 +577,8 @@ struct windows {
 
 /* The function's value in the window of a step, worked out from its points alone. */
 double windows_plain(const struct windows *w, size_t step);
+/* So many points were looked at: asks for the deadline now and then; false when it has passed. */
+bool windows_visit(struct windows *w, size_t points);
 
 /* slide.c: all windows of the row at once, where they overlap so much that it pays. */
 enum slid { SLIDE_NO, SLIDE_DONE, SLIDE_FAILED };

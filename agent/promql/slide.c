@@ -240,8 +240,11 @@ static INLINE bool slide_parts(const struct part_kind *kind, struct windows *w, 
         struct span span = w->spans[i];
 
         queue_advance(kind, w, &q, span);
-        if (span.low < span.high)
-            v[i] = q.wild > 0 ? windows_plain(w, i) : queue_result(kind, w, &q, i);
+        if (span.low == span.high)
+            continue;
+        v[i] = q.wild > 0 ? windows_plain(w, i) : queue_result(kind, w, &q, i);
+        if (q.wild > 0 && !windows_visit(w, span.high - span.low))
+            return false;
     }
     return true;
 }

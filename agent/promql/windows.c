@@ -74,6 +74,15 @@ double windows_plain(const struct windows *w, size_t step)
     return w->range(&one);
 }
 
+bool windows_visit(struct windows *w, size_t points)
+{
+    w->visited += points;
+    if (w->visited < VISITS_PER_LOOK)
+        return true;
+    w->visited = 0;
+    return !eval_cancelled(w->ev);
+}
+
 static bool each_by_itself(struct windows *w, double *v)
 {
     if (w->hops)
@@ -82,11 +91,7 @@ static bool each_by_itself(struct windows *w, double *v)
         if (w->spans[i].low == w->spans[i].high)
             continue;
         v[i] = windows_plain(w, i);
-        w->visited += w->spans[i].high - w->spans[i].low;
-        if (w->visited < VISITS_PER_LOOK)
-            continue;
-        w->visited = 0;
-        if (eval_cancelled(w->ev))
+        if (!windows_visit(w, w->spans[i].high - w->spans[i].low))
             return false;
     }
     return true;

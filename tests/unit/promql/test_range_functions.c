@@ -339,6 +339,39 @@ static void test_memory(void **state)
     mem_reader_deinit(&mr);
 }
 
+static bool count_asked(void *arg)
+{
+    return ++*(int *)arg > 8;
+}
+
+/* The deadline is seen inside of one long row, also where sliding has to give up on each window. */
+static void test_deadline(void **state)
+{
+    static const char *const exprs[] = {"sum_over_time(m[3000s])", "rate(m[3000s])"};
+    struct mem_reader mr;
+
+    (void)state;
+    mem_reader_init(&mr);
+    mem_reader_load(&mr, 1000, "m 1x2000 NaN 1+1x2000\n");
+    for (size_t i = 0; i < ARRAY_LEN(exprs); i++) {
+        int asked = 0;
+        struct promql_error perr;
+        struct promql_limits limits = {
+            .max_samples = 1000000, .cancelled = count_asked, .arg = &asked};
+        struct promql_expr *expr = promql_parse(exprs[i], &perr);
+        struct arena *arena = arena_create(0, ARENA_NO_LIMIT);
+        struct promql_value value;
+        struct err err = {0};
+
+        assert_false(promql_range(expr, &mr.reader, SECONDS(2000), SECONDS(4000), 500, &limits,
+                                  arena, &value, &err));
+        assert_int_equal(err.kind, ERR_TIMEOUT);
+        promql_destroy(&expr);
+        arena_destroy(&arena);
+    }
+    mem_reader_deinit(&mr);
+}
+
 /* Rows that are worked off one after the other use the same memory. */
 static void test_memory_of_rows(void **state)
 {
@@ -378,7 +411,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_same_values),    cmocka_unit_test(test_same_sums),
         cmocka_unit_test(test_windows_forget), cmocka_unit_test(test_memory),
-        cmocka_unit_test(test_memory_of_rows),
+        cmocka_unit_test(test_deadline),       cmocka_unit_test(test_memory_of_rows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
