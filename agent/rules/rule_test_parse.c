@@ -13,6 +13,7 @@
 #include "rule_test_parts.h"
 
 #define INTERVAL_DEFAULT_MS 60000
+#define READ_STEP           16384
 
 struct reading {
     struct diag *diag;
@@ -386,13 +387,14 @@ static void read_root(struct reading *r, const struct yaml_node *root)
         read_group(r, items[i], &test->groups[i]);
 }
 
-static struct rule_test *read_doc(const char *file, struct yaml_doc *doc, struct diag *diag,
-                                  size_t before)
+struct rule_test *rule_test_parse(const char *file, const char *text, size_t len, struct diag *diag)
 {
+    size_t before = diag->count;
     struct rule_test *test = mem_alloc(sizeof(*test));
     struct reading r = {.diag = diag, .test = test};
     test->arena = arena_create(0, ARENA_NO_LIMIT);
     test->file = arena_strdup(test->arena, file);
+    struct yaml_doc *doc = yaml_parse_as(YAML_GO, file, text, len, diag);
     if (doc != NULL)
         read_root(&r, yaml_root(doc));
     yaml_destroy(&doc);
@@ -401,16 +403,33 @@ static struct rule_test *read_doc(const char *file, struct yaml_doc *doc, struct
     return test;
 }
 
-struct rule_test *rule_test_parse(const char *file, const char *text, size_t len, struct diag *diag)
+/* What is longer than a file may be is told by the parser. */
+static bool read_all(const char *path, struct buf *text)
 {
-    size_t before = diag->count;
-    return read_doc(file, yaml_parse_as(YAML_GO, file, text, len, diag), diag, before);
+    char step[READ_STEP];
+    size_t n;
+    FILE *f = fopen(path, "re");
+    while (f != NULL && buf_ok(text) && (n = fread(step, 1, sizeof(step), f)) > 0)
+        buf_add(text, step, n);
+    bool ok = f != NULL && !ferror(f);
+    if (f != NULL)
+        fclose(f);
+    return ok;
 }
 
 struct rule_test *rule_test_load(const char *path, struct diag *diag)
 {
-    size_t before = diag->count;
-    return read_doc(path, yaml_load_as(YAML_GO, path, diag), diag, before);
+    struct rule_test *test = NULL;
+    struct buf text;
+    buf_init(&text, (size_t)YAML_FILE_MAX + READ_STEP);
+    if (!read_all(path, &text))
+        diag_add(diag, path, 0, 0, "cannot be read: %m");
+    else if (!buf_ok(&text))
+        diag_add(diag, path, 0, 0, "larger than %d bytes", YAML_FILE_MAX);
+    else
+        test = rule_test_parse(path, text.data, text.len, diag);
+    buf_deinit(&text);
+    return test;
 }
 
 void rule_test_destroy(struct rule_test **test)

@@ -319,6 +319,16 @@ def test_every_file_is_run_and_every_failure_told(tmp_path):
     assert "b.yml:1:1: unknown key 'foo'\nb.yml:2:1: unknown key 'bar'\n" in done.stderr
 
 
+def test_pipe(tmp_path):
+    done = subprocess.run(
+        [default_binary(), "test-rules", "/dev/stdin"],
+        input=NAMED, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1 and done.stderr.count("expr:") == 2
+    done = cli(str(tmp_path))
+    assert done.returncode == 1 and "cannot be read: Is a directory" in done.stderr
+
+
 def test_usage(tmp_path):
     assert cli().returncode == 2
     assert cli("--run", "(", os.devnull).returncode == 2

@@ -21,6 +21,7 @@ struct rule_test;
 /* NULL when diag grew. `file` is shown, and rule_files are relative to its folder. */
 struct rule_test *rule_test_parse(const char *file, const char *text, size_t len,
                                   struct diag *diag);
+/* Also what is no regular file: /dev/stdin, or `<(command)` of a shell. */
 struct rule_test *rule_test_load(const char *path, struct diag *diag);
 void rule_test_destroy(struct rule_test **test);
 
