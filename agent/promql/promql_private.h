@@ -11,6 +11,7 @@
 
 #include <math.h>
 
+#include "pgvigil/promql/go_text.h"
 #include "pgvigil/promql/promql.h"
 #include "pgvigil/promql/regex.h"
 
@@ -126,8 +127,8 @@ char *literal_string(struct arena *arena, const char *s, size_t n, char *why, si
 struct regex *regex_create(const char *pattern, struct err *err) MUST_CHECK;
 bool regex_match(const void *regex, const char *text);
 /*
- * How often a match was given up over a limit: a rule must not miss a series in silence. Once it has
- * been asked, a regex that gives up does not try again until it is asked the next time.
+ * How often a match was given up over a limit: a rule must not miss a series in silence. Once it
+ * has been asked, a regex that gives up does not try again until it is asked the next time.
  */
 unsigned regex_failures(const struct regex *regex);
 /* If text matches: appends the template with $1, ${name}, $$ filled in. */
@@ -430,8 +431,6 @@ void note_counter(struct eval *ev, size_t pos, const char *name);
 /* As Go prints a float with %g. */
 #define GO_FLOAT_MAX 40
 const char *go_float(double v, char out[GO_FLOAT_MAX]);
-/* As Go prints a string with %q, cut at the end of out. */
-const char *go_quote(const char *s, char *out, size_t n);
 
 void value_sort(struct value *value, int (*compare)(const void *a, const void *b));
 
