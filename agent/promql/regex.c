@@ -23,8 +23,11 @@
 #define MATCH_LIMIT     100000
 #define MATCH_DEPTH_MAX 5000
 #define MATCH_HEAP_KIB  2048
-#define REPEAT_MAX      1000 /* RE2's */
-#define PATTERN_MAX     PROMQL_LENGTH_MAX
+/* Of one search, and how many searches one replacement makes: half a second in the worst case. */
+#define SEARCH_LIMIT 20000
+#define SEARCHES_MAX 4096
+#define REPEAT_MAX   1000 /* RE2's */
+#define PATTERN_MAX  PROMQL_LENGTH_MAX
 
 enum regex_kind { REGEX_ANY, REGEX_NOT_EMPTY, REGEX_LITERALS, REGEX_PREFIX, REGEX_PCRE };
 
@@ -310,7 +313,7 @@ static bool compile(struct regex *regex, const char *pattern, const struct buf *
     regex->context = pcre2_match_context_create(NULL);
     if (!regex->context)
         abort(); /* out of memory, as in mem.c */
-    pcre2_set_match_limit(regex->context, MATCH_LIMIT);
+    pcre2_set_match_limit(regex->context, options == WHOLE_OPTIONS ? MATCH_LIMIT : SEARCH_LIMIT);
     pcre2_set_depth_limit(regex->context, MATCH_DEPTH_MAX);
     pcre2_set_heap_limit(regex->context, MATCH_HEAP_KIB);
     return true;
@@ -540,10 +543,10 @@ enum regex_outcome regex_replace_all(const struct regex *regex, const char *text
     pcre2_match_data *data = data_take(r);
     const PCRE2_SIZE *ends = pcre2_get_ovector_pointer(data);
     enum regex_outcome outcome = REGEX_MATCH;
-    size_t copied = 0;
+    size_t copied = 0, searches = 0;
 
     for (size_t from = 0; from <= n && buf_ok(out); from = search_on(text, n, from, ends[1])) {
-        outcome = search(r, text, n, from, data);
+        outcome = searches++ < SEARCHES_MAX ? search(r, text, n, from, data) : REGEX_GAVE_UP;
         if (outcome != REGEX_MATCH)
             break;
         buf_add(out, text + copied, ends[0] - copied);

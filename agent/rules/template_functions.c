@@ -11,8 +11,8 @@
 #include "pgvigil/promql/regex.h"
 #include "pgvigil/rules/template.h"
 
-#define REGEX_STEPS      500  /* it takes ten microseconds; one that backtracks, milliseconds */
-#define REGEX_BYTES_STEP 8    /* bytes of text that cost one step more */
+#define REGEX_STEPS      500  /* it takes ten microseconds; one that backtracks, a millisecond */
+#define REGEX_BYTE_STEPS 8    /* there may be a match at each byte of the text */
 #define QUERY_STEPS      1000 /* a query takes some hundred microseconds and more */
 
 /* ---- texts ---- */
@@ -161,7 +161,7 @@ static struct regex *compile(struct tpl_call *call, const struct tpl_value *patt
                              const struct tpl_value *text, const char *prefix)
 {
     struct err err = {0};
-    if (!tpl_charge(call, REGEX_STEPS + (int64_t)(text->n / REGEX_BYTES_STEP)))
+    if (!tpl_charge(call, REGEX_STEPS + (int64_t)text->n * REGEX_BYTE_STEPS))
         return NULL;
     struct regex *regex = regex_create_search(tpl_c_string(call, pattern), &err);
     if (regex == NULL)

@@ -76,6 +76,15 @@ static void tells_what_it_cannot(void **state)
     assert_int_equal(regex_search(regex, text, strlen(text)), REGEX_GAVE_UP);
     assert_int_equal(regex_replace_all(regex, text, strlen(text), "x", &out), REGEX_GAVE_UP);
     regex_destroy(&regex);
+    /* each match is cheap, but there are too many */
+    char many[8192];
+    memset(many, 'a', sizeof(many));
+    regex = regex_create_search("a", &err);
+    assert_non_null(regex);
+    buf_clear(&out);
+    assert_int_equal(regex_replace_all(regex, many, 4000, "b", &out), REGEX_MATCH);
+    assert_int_equal(regex_replace_all(regex, many, sizeof(many), "", &out), REGEX_GAVE_UP);
+    regex_destroy(&regex);
     buf_deinit(&out);
 }
 
