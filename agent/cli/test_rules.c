@@ -6,15 +6,12 @@
 
 #include "pgvigil/base/err.h"
 #include "pgvigil/base/log.h"
-#include "pgvigil/base/mem.h"
-#include "pgvigil/base/str.h"
 #include "pgvigil/cli/cli.h"
-#include "pgvigil/promql/go_text.h"
-#include "pgvigil/promql/selector.h"
+#include "pgvigil/promql/regex.h"
 #include "pgvigil/rules/rule_test.h"
 
 struct filter {
-    struct promql_expr *exprs[CLI_RUNS_MAX];
+    struct regex *regexes[CLI_RUNS_MAX];
     size_t n;
 };
 
@@ -25,27 +22,13 @@ struct telling {
 
 /* ---- --run ---- */
 
-/* A regex of the command line is a matcher that finds anywhere, so it is the same language. */
-static struct promql_expr *compile(const char *regex)
-{
-    struct promql_error error;
-    char *whole = mem_printf("(?s:.*)(?:%s)(?s:.*)", regex);
-    size_t n = 4 * strlen(whole) + 64;
-    char *quoted = mem_alloc(n);
-    char *text = mem_printf("{__name__=~%s,a=\"b\"}", go_quote(whole, quoted, n));
-    struct promql_expr *expr = promql_parse(text, &error);
-    mem_free(text);
-    mem_free(quoted);
-    mem_free(whole);
-    return expr;
-}
-
 static bool open_filter(const struct cli_args *args, struct filter *filter)
 {
+    struct err err = {0};
     for (size_t i = 0; i < args->run_count; i++) {
-        filter->exprs[filter->n] = compile(args->runs[i]);
-        if (filter->exprs[filter->n] == NULL) {
-            fprintf(stderr, "pgvigil: --run is not a regular expression: '%s'\n", args->runs[i]);
+        filter->regexes[filter->n] = regex_create_search(args->runs[i], &err);
+        if (filter->regexes[filter->n] == NULL) {
+            fprintf(stderr, "pgvigil: --run '%s': %s\n", args->runs[i], err.text);
             return false;
         }
         filter->n++;
@@ -56,19 +39,15 @@ static bool open_filter(const struct cli_args *args, struct filter *filter)
 static void close_filter(struct filter *filter)
 {
     for (size_t i = 0; i < filter->n; i++)
-        promql_destroy(&filter->exprs[i]);
+        regex_destroy(&filter->regexes[i]);
 }
 
 static bool wanted(const char *name, void *arg)
 {
     const struct filter *filter = ((struct telling *)arg)->filter;
-    for (size_t i = 0; i < filter->n; i++) {
-        size_t n;
-        matcher_regex_fn match;
-        const struct matcher *m = promql_selector(filter->exprs[i], &n, &match);
-        if (match(m[0].regex, name))
+    for (size_t i = 0; i < filter->n; i++)
+        if (regex_search(filter->regexes[i], name, strlen(name)) == REGEX_MATCH)
             return true;
-    }
     return filter->n == 0;
 }
 
