@@ -8,6 +8,8 @@
 #include "pgvigil/base/arena.h"
 
 #include <stdarg.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "pgvigil/base/mem.h"
 
@@ -83,6 +85,25 @@ void arena_reset(struct arena *arena)
         arena->next_block_bytes = BLOCK_FIRST_BYTES;
 }
 
+/*
+ * Whoever needs blocks of this size fills them: all pages at once cost half of what faults one by
+ * one do, which is a tenth of the time of a query over a day. Kernels before 5.14 refuse, which is
+ * no loss.
+ */
+static void populate(struct block *block)
+{
+#ifdef MADV_POPULATE_WRITE
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), from = (uintptr_t)block;
+    uintptr_t end = (from + sizeof(*block) + block->cap) & ~(page - 1);
+
+    from = (from + page - 1) & ~(page - 1);
+    if (block->cap >= BLOCK_MAX_BYTES)
+        (void)madvise((void *)from, end - from, MADV_POPULATE_WRITE);
+#else
+    (void)block;
+#endif
+}
+
 /* A block behind the current one that holds n bytes: the next in the chain, or a new one. */
 static struct block *block_advance(struct arena *arena, size_t n)
 {
@@ -97,6 +118,7 @@ static struct block *block_advance(struct arena *arena, size_t n)
         arena->next_block_bytes *= 2;
     fresh = mem_realloc_array(NULL, sizeof(*fresh) + cap, 1);
     *fresh = (struct block){.next = next, .cap = cap};
+    populate(fresh);
     if (arena->current)
         arena->current->next = fresh;
     else
