@@ -6,16 +6,32 @@
 #include "rules_private.h"
 
 #include "pgvigil/base/str.h"
+#include "pgvigil/promql/print.h"
 #include "pgvigil/promql/selector.h"
+
+#define QUERY_TEXT_MAX (256 * 1024) /* durations and numbers are spelled out */
 
 void groups_free(struct group_run *groups, size_t n)
 {
     for (size_t g = 0; g < n; g++) {
-        for (size_t i = 0; i < groups[g].group->count; i++)
+        for (size_t i = 0; i < groups[g].group->count; i++) {
             life_deinit(&groups[g].runs[i].life);
+            mem_free(groups[g].runs[i].query);
+        }
         mem_free(groups[g].runs);
     }
     mem_free(groups);
+}
+
+/* What is shown, and what users compare and link to. */
+static char *query_text(const struct rule *rule)
+{
+    struct buf text;
+    buf_init(&text, QUERY_TEXT_MAX);
+    promql_print(rule->expr, &text);
+    char *query = mem_strdup(buf_ok(&text) ? text.data : rule->expr_text);
+    buf_deinit(&text);
+    return query;
 }
 
 /* Which of the group's rules of the same name and labels it is: those keep their series apart. */
@@ -57,6 +73,7 @@ static void init_group(struct rules *r, size_t index)
         run->run_at = WALL_UNSET;
         run->look_at = MONO_UNSET;
         run->reach_ms = promql_reach_ms(run->rule->expr);
+        run->query = query_text(run->rule);
         name_source(run, from, i);
         life_init(&run->life, &r->opts, run->rule, from->name);
     }

@@ -32,6 +32,7 @@ static void show_rule(struct arena *arena, const struct rule_run *run, struct ru
         .is_alert = rule->is_alert,
         .name = arena_strdup(arena, rule->name),
         .expr = arena_strdup(arena, rule->expr_text),
+        .query = arena_strdup(arena, run->query),
         .labels = labels_of(arena, rule->labels, rule->label_count),
         .annotations = labels_of(arena, rule->annotations, rule->annotation_count),
         .for_ms = rule->for_ms,

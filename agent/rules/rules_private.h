@@ -17,6 +17,7 @@ struct rule_run {
     char source[BATCH_SOURCE_MAX]; /* of its samples; the same as long as the rule has its name and
                                       labels, wherever in its group it stands */
     int64_t reach_ms;
+    char *query;      /* the expression as Prometheus words it */
     bool had_samples; /* the last batch was not empty: an empty one must follow */
     bool had_result;  /* the last evaluation gave something */
     bool is_matched;  /* during a reload: its alerts have moved */

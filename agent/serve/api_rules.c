@@ -8,7 +8,6 @@
 #include "api_params.h"
 #include "pgvigil/base/mem.h"
 #include "pgvigil/base/str.h"
-#include "pgvigil/promql/print.h"
 #include "pgvigil/promql/selector.h"
 
 struct filter {
@@ -105,22 +104,6 @@ static const char *state_of(const struct filter *f, const struct rule_group_show
     return state;
 }
 
-/* As Prometheus words it, which is what its users compare and link to. */
-static void add_query(struct buf *out, const char *expr_text)
-{
-    struct promql_error ignored;
-    struct promql_expr *expr = promql_parse(expr_text, &ignored);
-    struct buf text;
-    buf_init(&text, out->max);
-    if (expr != NULL)
-        promql_print(expr, &text);
-    else
-        buf_add_str(&text, expr_text);
-    buf_add_json(out, text.data);
-    buf_deinit(&text);
-    promql_destroy(&expr);
-}
-
 /* A key that Prometheus does not have and its readers skip: the rule works, but not as meant. */
 static void add_warnings(struct buf *out, const struct rule_shown *rule)
 {
@@ -143,7 +126,7 @@ static void add_rule(struct buf *out, const struct filter *f, const struct rule_
     buf_add_str(out, "{\"name\":");
     buf_add_json(out, rule->name);
     buf_add_str(out, ",\"query\":");
-    add_query(out, rule->expr);
+    buf_add_json(out, rule->query);
     buf_add_str(out, ",\"labels\":");
     labels_print_json(&rule->labels, out);
     if (rule->is_alert) {

@@ -15,14 +15,16 @@
 
 struct rule_shown {
     bool is_alert;
-    const char *name, *expr;
+    const char *name;
+    const char *expr;                  /* as it stands in the file: what alerts are told apart by */
+    const char *query;                 /* the same as Prometheus words it */
     struct labels labels, annotations; /* templates, not expanded */
     int64_t for_ms, keep_firing_ms;
     const char *error;   /* of the last run; "" = ok */
     const char *note;    /* why the last result is probably not what was meant; "" = none */
     const char *missing; /* which selector finds no series, and why; "" = all do */
-    int64_t run_ns;    /* the last run took */
-    wall_ms run_at;    /* WALL_UNSET = not yet */
+    int64_t run_ns;      /* the last run took */
+    wall_ms run_at;      /* WALL_UNSET = not yet */
 };
 
 struct rule_group_shown {

@@ -395,7 +395,8 @@ static struct rule_report *two_rules(void)
     struct rule_shown *rules = arena_alloc_array(r->arena, 2, sizeof(*rules));
     rules[0] = (struct rule_shown){.is_alert = true,
                                    .name = "Down",
-                                   .expr = "up == 0",
+                                   .expr = "up==0",
+                                   .query = "up == 0",
                                    .labels = {1, labels},
                                    .for_ms = 90000,
                                    .error = "it \"failed\"",
@@ -403,6 +404,7 @@ static struct rule_report *two_rules(void)
                                    .run_at = {1700000000000}};
     rules[1] = (struct rule_shown){.name = "a:b",
                                    .expr = "sum(b)",
+                                   .query = "sum(b)",
                                    .error = "",
                                    .missing = "nobody knows this metric: b",
                                    .note = "no \"counter\"",
@@ -476,7 +478,7 @@ static void shows_rules_with_their_alerts(void **state)
                       .active_at = {1700000000000},
                       .group = "g",
                       .rule = "Down",
-                      .expr = "up == 0"};
+                      .expr = "up==0"};
     struct serve_sources from = {.alerts = alert_board_create(), .rules = rule_board_create()};
     struct alert_list *list = alert_list_create(a.active_at, 3);
     (void)state;
