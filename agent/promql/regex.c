@@ -23,11 +23,13 @@
 #define MATCH_LIMIT     100000
 #define MATCH_DEPTH_MAX 5000
 #define MATCH_HEAP_KIB  2048
-/* Of one search, and how many searches one replacement makes: half a second in the worst case. */
-#define SEARCH_LIMIT 20000
-#define SEARCHES_MAX 4096
-#define REPEAT_MAX   1000 /* RE2's */
-#define PATTERN_MAX  PROMQL_LENGTH_MAX
+/* Of one search, and how many one replacement makes: a tenth of a second in the worst case. A label
+ * value has room for no more matches. */
+#define SEARCH_LIMIT 10000
+#define SEARCHES_MAX (LABEL_VALUE_MAX + 1)
+
+#define REPEAT_MAX  1000 /* RE2's */
+#define PATTERN_MAX PROMQL_LENGTH_MAX
 
 enum regex_kind { REGEX_ANY, REGEX_NOT_EMPTY, REGEX_LITERALS, REGEX_PREFIX, REGEX_PCRE };
 

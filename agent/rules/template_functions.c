@@ -12,7 +12,7 @@
 #include "pgvigil/rules/template.h"
 
 #define REGEX_STEPS      500  /* it takes ten microseconds; one that backtracks, a millisecond */
-#define REGEX_BYTE_STEPS 8    /* there may be a match at each byte of the text */
+#define REGEX_BYTE_STEPS 32   /* there may be a match at each byte of the text */
 #define QUERY_STEPS      1000 /* a query takes some hundred microseconds and more */
 
 /* ---- texts ---- */

@@ -114,7 +114,7 @@ static const struct {
     {"{{ match \"(a|aa)+[bc]\" (printf \"%01000d\" 0 | reReplaceAll \"0\" \"a\") }}",
      "matching takes too many steps"},
     {"{{ printf \"%060000d\" 0 | reReplaceAll \"0\" \"a\" }}", "more than 200000 steps"},
-    {"{{ printf \"%010000d\" 0 | reReplaceAll \"0\" \"a\" }}", "matching takes too many steps"},
+    {"{{ printf \"%03000d\" 0 | reReplaceAll \"0\" \"a\" }}", "matching takes too many steps"},
     {"{{ print 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 }}",
      "more than 32 arguments"},
     {"{{ query \"q\" | value }}", "got template.queryResult"},
