@@ -33,8 +33,7 @@ static bool query(const char *expr, struct arena *arena, struct promql_value *ou
                                  .n = str_eq(expr, "q") ? ARRAY_LEN(samples) : 0};
     if (strchr(expr, '{') == NULL)
         return true;
-    return err_set(err, ERR_INVALID,
-                   "1:6: parse error: unexpected end of input inside braces");
+    return err_set(err, ERR_INVALID, "1:6: parse error: unexpected end of input inside braces");
 }
 
 static void expands_as_go(void **state)
