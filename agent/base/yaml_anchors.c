@@ -123,6 +123,16 @@ static void merge_map(struct yaml_build *b, struct yaml_node *into, const struct
     }
 }
 
+/* How many keys the value of a merge key brings at most. */
+static size_t merge_room(const struct yaml_node *value)
+{
+    size_t room = value->kind == YAML_MAP ? value->count : 0;
+
+    for (size_t i = 0; value->kind == YAML_SEQ && i < value->count; i++)
+        room += value->items[i]->kind == YAML_MAP ? value->items[i]->count : 0;
+    return room;
+}
+
 /* The value of a merge key: a map, or a list of them of which the first has precedence. */
 static void merge_value(struct yaml_build *b, struct yaml_node *into, const struct yaml_node *value)
 {
@@ -142,18 +152,24 @@ static void merge_value(struct yaml_build *b, struct yaml_node *into, const stru
 void yaml_merge(struct yaml_build *b, struct yaml_node *map)
 {
     struct yaml_node merged = *map;
-    size_t merges = 0;
+    size_t merges = 0, room = map->count;
 
-    for (size_t i = 0; i < map->count; i++)
-        merges += is_merge(map->keys[i]);
+    for (size_t i = 0; i < map->count; i++) {
+        if (!is_merge(map->keys[i]))
+            continue;
+        merges++;
+        room += merge_room(map->items[i]);
+    }
     if (merges == 0)
         return;
     if (map->count > YAML_MERGE_MAX) {
         too_many(b, map);
         return;
     }
-    merged.keys = arena_alloc_array(b->doc->arena, YAML_MERGE_MAX, sizeof(*merged.keys));
-    merged.items = arena_alloc_array(b->doc->arena, YAML_MERGE_MAX, sizeof(*merged.items));
+    /* Not the limit: a file of small maps with a merge key each would cost a gigabyte. */
+    room = size_min(room, YAML_MERGE_MAX);
+    merged.keys = arena_alloc_array(b->doc->arena, room, sizeof(*merged.keys));
+    merged.items = arena_alloc_array(b->doc->arena, room, sizeof(*merged.items));
     merged.count = 0;
     /* The map's own keys stand over what is merged, wherever they are written. */
     for (size_t i = 0; i < map->count; i++) {

@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -428,13 +429,49 @@ static void test_aliases_are_bounded(void **state)
     }
 }
 
+static long resident_most_mb(void)
+{
+    struct rusage usage;
+
+    assert_int_equal(getrusage(RUSAGE_SELF, &usage), 0);
+    return usage.ru_maxrss / 1024;
+}
+
+/* As many merge keys as a file may hold cost what they bring, not what one may bring at most. */
+static void test_merge_keys_are_small(void **state)
+{
+    struct diag d;
+    struct buf text;
+    long before_mb = resident_most_mb();
+
+    (void)state;
+    diag_init(&d);
+    buf_init(&text, (size_t)4 << 20);
+    buf_add_str(&text, "- &a {k: v}\n");
+    for (int i = 0; i < YAML_NODES_MAX / 5 - 2; i++)
+        buf_add_str(&text, "- {<<: *a}\n");
+    struct yaml_doc *doc = yaml_parse_as(YAML_GO, "f", text.data, text.len, &d);
+    assert_non_null(doc);
+    assert_int_equal(d.count, 0);
+    assert_string_equal(yaml_get(yaml_root(doc)->items[1], "k")->text, "v");
+    assert_true(resident_most_mb() - before_mb < 300);
+    yaml_destroy(&doc);
+    buf_deinit(&text);
+    diag_deinit(&d);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_cases),      cmocka_unit_test(test_places_and_values),
-        cmocka_unit_test(test_hostile),    cmocka_unit_test(test_load),
-        cmocka_unit_test(test_read_file),  cmocka_unit_test(test_huge_file),
-        cmocka_unit_test(test_go_dialect), cmocka_unit_test(test_aliases_are_bounded),
+        cmocka_unit_test(test_cases),
+        cmocka_unit_test(test_places_and_values),
+        cmocka_unit_test(test_hostile),
+        cmocka_unit_test(test_load),
+        cmocka_unit_test(test_read_file),
+        cmocka_unit_test(test_huge_file),
+        cmocka_unit_test(test_go_dialect),
+        cmocka_unit_test(test_aliases_are_bounded),
+        cmocka_unit_test(test_merge_keys_are_small),
     };
 
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
