@@ -196,10 +196,12 @@ void app_rules_start(struct app *app, struct rule_set **set, const struct alerts
 {
     app->far_head = joined_head_create(app->head);
     app->far_workers = workers_create(app->loop, FAR_THREADS);
+    struct label labels[CONFIG_ALERT_LABELS_MAX];
+    size_t label_count = config_alert_labels(app->config, labels);
     app->rules = rules_create(&(struct rules_opts){
         .evaluation_interval_ms = app->config->evaluation_interval_ms,
-        .external_labels = app->config->external_labels,
-        .external_label_count = app->config->external_label_count,
+        .external_labels = labels,
+        .external_label_count = label_count,
         .external_url = app->page_url,
         .series = app->series,
         .reader = head_reader(app->head),

@@ -298,6 +298,8 @@ static int replay(const struct job *job)
 {
     static const int64_t reaches[] = {0, INT64_C(24) * 3600 * 1000, INT64_C(2) * 3600 * 1000};
     struct replay_outcome *outcome = NULL;
+    struct label labels[CONFIG_ALERT_LABELS_MAX];
+    size_t label_count = config_alert_labels(job->config, labels);
     struct err err = {.kind = ERR_LIMIT};
     for (size_t i = 0; outcome == NULL && err.kind == ERR_LIMIT && i < ARRAY_LEN(reaches); i++) {
         struct rule_set *set = load_rules(job);
@@ -307,8 +309,8 @@ static int replay(const struct job *job)
             &(struct replay_history_opts){.history = job->history,
                                           .evaluation_interval_ms =
                                               job->config->evaluation_interval_ms,
-                                          .external_labels = job->config->external_labels,
-                                          .external_label_count = job->config->external_label_count,
+                                          .external_labels = labels,
+                                          .external_label_count = label_count,
                                           .start = job->start,
                                           .end = job->end,
                                           .max_reach_ms = reaches[i],

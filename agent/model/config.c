@@ -309,3 +309,16 @@ size_t config_restart_keys(const struct config *running, const struct config *fr
     }
     return n;
 }
+
+size_t config_alert_labels(const struct config *config, struct label out[CONFIG_ALERT_LABELS_MAX])
+{
+    bool has_cluster = config->cluster[0] == '\0';
+    size_t n = 0;
+    for (; n < config->external_label_count; n++) {
+        out[n] = config->external_labels[n];
+        has_cluster = has_cluster || str_eq(out[n].name, "cluster");
+    }
+    if (!has_cluster)
+        out[n++] = (struct label){"cluster", config->cluster};
+    return n;
+}

@@ -18,7 +18,6 @@
 #define CONFIG_FILES_MAX     256 /* in conf.d */
 #define LOGS_MAX             256
 #define RULE_GLOBS_MAX       64
-#define EXTERNAL_MAX         16
 #define OVERRIDES_MAX        1000
 #define ALERT_NAME_MAX       256
 #define CONFIG_ROWS_MAX      48

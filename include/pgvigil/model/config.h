@@ -94,6 +94,9 @@ struct config_gate {
     double guard_weight;      /* panic_guard.primary_weight, fraction */
 };
 
+#define EXTERNAL_MAX            16
+#define CONFIG_ALERT_LABELS_MAX (EXTERNAL_MAX + 1)
+
 struct config {
     _Atomic uint32_t refs;
     char *path; /* NULL = zero-config */
@@ -164,5 +167,11 @@ char *config_expand_dsn(const char *dsn, enum config_secret_modes modes,
                         struct err *err) MUST_CHECK;
 /* DSN for people: passwords replaced by ***; caller frees. */
 char *config_mask_dsn(const char *dsn);
+
+/* What every alert carries unless its rule says otherwise: external_labels and `cluster`, which a
+ * rule over `vector(1)` cannot have from a series. Borrowed from the configuration; returns how
+ * many.
+ */
+size_t config_alert_labels(const struct config *config, struct label out[CONFIG_ALERT_LABELS_MAX]);
 
 #endif

@@ -401,6 +401,11 @@ static void all_values(void **state)
     assert_int_equal(c->external_label_count, 2);
     assert_string_equal(c->external_labels[0].name, "agent");
     assert_string_equal(c->external_labels[0].value, "one");
+    struct label labels[CONFIG_ALERT_LABELS_MAX];
+    assert_int_equal(config_alert_labels(c, labels), 3);
+    assert_string_equal(labels[1].name, "region");
+    assert_string_equal(labels[2].name, "cluster");
+    assert_string_equal(labels[2].value, c->cluster);
     struct config *second = config_ref(c);
     config_unref(&c);
     assert_int_equal(second->node_count, 3);
