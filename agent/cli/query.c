@@ -193,6 +193,18 @@ static int show(const struct answer *answer, enum query_format format)
     return rc;
 }
 
+/* A slip of the finger is told at once and by its own exit code, daemon or not. */
+static bool is_promql(const char *text)
+{
+    struct promql_error error;
+    struct promql_expr *expr = promql_parse(text, &error);
+    if (expr == NULL)
+        fprintf(stderr, "pgvigil: %s\n", error.text);
+    bool ok = expr != NULL;
+    promql_destroy(&expr);
+    return ok;
+}
+
 int cli_query(const struct cli_args *args)
 {
     static const char *const formats[] = {
@@ -209,8 +221,8 @@ int cli_query(const struct cli_args *args)
     int rc = read_times(args, &t);
     if (rc != EXIT_CODE_OK)
         return rc;
-    if (strlen(args->positional[0]) > PROMQL_LENGTH_MAX)
-        return bad("the expression is too long", "EXPR");
+    if (!is_promql(args->positional[0]))
+        return EXIT_CODE_USAGE;
     buf_init(&form, FORM_MAX);
     buf_init(&answer.body, OFFLINE_ANSWER_MAX);
     add_request(&form, args->positional[0], &t);

@@ -420,19 +420,24 @@ static void query_reads_the_history_file(void **state)
     static const struct {
         const char *words, *out;
     } cases[] = {
-        {"m --time 1700000060", "2023-11-14T22:14:20.000Z  m{node=\"a\\\"b\"}  1.5\n"},
+        {"m --time 1700000060",
+         "m{instance=\"127.0.0.1:0\",job=\"pgvigil\",node=\"a\\\"b\"}  1.5\n"},
         {"m --time 2023-11-14T22:14:20Z -o csv",
-         "time,series,value\n2023-11-14T22:14:20.000Z,\"m{node=\"\"a\\\"\"b\"\"}\",1.5\n"},
+         "time,__name__,instance,job,node,value\n"
+         "2023-11-14T22:14:20.000Z,m,127.0.0.1:0,pgvigil,\"a\"\"b\",1.5\n"},
         {"m --time 1700000060.25 -o json",
          "{\"status\":\"success\",\"data\":{\"resultType\":\"vector\",\"result\":[{\"metric\":{"
-         "\"__name__\":\"m\",\"node\":\"a\\\"b\"},\"value\":[1700000060.250,\"1.5\"]}]}}\n"},
+         "\"__name__\":\"m\",\"instance\":\"127.0.0.1:0\",\"job\":\"pgvigil\",\"node\":\"a\\\"b\"},"
+         "\"value\":[1700000060.250,\"1.5\"]}]}}\n"},
         {"-o json --start 1700000000 --end 1700000120 --step 1m m",
          "{\"status\":\"success\",\"data\":{\"resultType\":\"matrix\",\"result\":[{\"metric\":{"
-         "\"__name__\":\"m\",\"node\":\"a\\\"b\"},\"values\":[[1700000000,\"0.5\"],"
+         "\"__name__\":\"m\",\"instance\":\"127.0.0.1:0\",\"job\":\"pgvigil\",\"node\":\"a\\\"b\"},"
+         "\"values\":[[1700000000,\"0.5\"],"
          "[1700000060,\"1.5\"],[1700000120,\"2.5\"]]}]}}\n"},
         {"--time 1700000060 -o json -- -m",
          "{\"status\":\"success\",\"data\":{\"resultType\":\"vector\",\"result\":[{\"metric\":{"
-         "\"node\":\"a\\\"b\"},\"value\":[1700000060,\"-1.5\"]}]}}\n"},
+         "\"instance\":\"127.0.0.1:0\",\"job\":\"pgvigil\",\"node\":\"a\\\"b\"},\"value\":["
+         "1700000060,\"-1.5\"]}]}}\n"},
         {"1+1 --time 5 -o json",
          "{\"status\":\"success\",\"data\":{\"resultType\":\"scalar\",\"result\":[5,\"2\"]}}\n"},
         {"none --time 1700000060", ""},
