@@ -200,9 +200,11 @@ static void go_on(struct rules *r, struct group_run *group, struct now now)
         note_settled(r, now);
 }
 
-static void begin_run(struct rules *r, struct group_run *group, struct now now)
+/* `for` counts from grid point to grid point: a tick that is a millisecond early would cost a whole
+ * interval. */
+static void begin_run(struct rules *r, struct group_run *group, mono_ms due, struct now now)
 {
-    group->began = now;
+    group->began = (struct now){due, now.wall};
     group->began_ns = clock_stage_ns();
     group->at = 0;
     go_on(r, group, now);
@@ -221,10 +223,11 @@ void rules_tick(struct rules *r, struct now now)
             continue;
         int64_t late = i64_max(0, -early) / group->interval_ms;
         r->stats.missed_total += (uint64_t)late + (group->ticket != 0);
-        group->next = mono_add(group->next, (late + 1) * group->interval_ms);
+        mono_ms due = mono_add(group->next, late * group->interval_ms);
+        group->next = mono_add(due, group->interval_ms);
         if (group->ticket != 0)
             continue;
-        begin_run(r, group, now);
+        begin_run(r, group, due, now);
         ran = true;
     }
     rules_look(r, now);

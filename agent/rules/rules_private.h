@@ -38,7 +38,7 @@ struct group_run {
     int64_t run_ns;
     bool has_run; /* since it was loaded, to its end */
     /* the run that is under way */
-    struct now began;
+    struct now began; /* mono: the point of the group's grid */
     uint64_t began_ns, rule_began_ns;
     size_t at;       /* the rule that is evaluated */
     uint64_t ticket; /* of the job that it waits for; 0 = none */

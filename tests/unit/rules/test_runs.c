@@ -208,6 +208,37 @@ static void series_follow_their_rule_over_a_reload(void **state)
     teardown(&b);
 }
 
+/* The tick in which an alert becomes active may be some milliseconds later than the others. */
+static void jitter_costs_no_interval(void **state)
+{
+    static const struct {
+        const char *times, *log;
+        int seconds;
+    } rows[] = {
+        {"for: 10s", "inactive>pending A;pending>firing A;", 12},
+        {"keep_firing_for: 10s", "inactive>firing A;firing>resolved A;", 17},
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct bench b;
+        char text[200];
+        snprintf(text, sizeof(text),
+                 "groups: [{name: g, interval: 5s, rules: [{alert: A, expr: 'metric > 5', %s}]}]",
+                 rows[i].times);
+        setup(&b, text);
+        run(&b, 1, 61);
+        for (int k = 0; k < rows[i].seconds; k++) {
+            int late_ms = k == 4 || (i == 1 && k == 9) ? 3 : 0; /* runs are at 4, 9, 14 */
+            pass(&b, late_ms);
+            run(&b, i == 0 || k < 5 ? 6 : 1, 1);
+            pass(&b, -late_ms);
+        }
+        run(&b, i == 0 ? 6 : 1, 3);
+        assert_log(&b, rows[i].log);
+        teardown(&b);
+    }
+}
+
 static void groups_run_in_order_each_at_its_interval(void **state)
 {
     struct bench b;
@@ -236,6 +267,7 @@ int main(void)
         cmocka_unit_test(templates_can_query_and_know_the_url),
         cmocka_unit_test(a_doubtful_result_is_reported),
         cmocka_unit_test(series_follow_their_rule_over_a_reload),
+        cmocka_unit_test(jitter_costs_no_interval),
         cmocka_unit_test(groups_run_in_order_each_at_its_interval),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
