@@ -18,28 +18,40 @@ double point_stale_value(void)
     return v;
 }
 
-static bool matcher_holds(const struct matcher *m, matcher_regex_fn regex_match, const char *value)
+static bool regex_holds(const struct matcher *m, matcher_regex_fn regex_match, const char *value,
+                        bool *holds, struct err *err)
+{
+    enum regex_outcome outcome = regex_match(m->regex, value);
+    if (outcome == REGEX_GAVE_UP)
+        return err_set(err, ERR_LIMIT, "regular expression of a selector needs too many steps");
+    *holds = (outcome == REGEX_MATCH) == (m->op == MATCH_RE);
+    return true;
+}
+
+static bool matcher_holds(const struct matcher *m, matcher_regex_fn regex_match, const char *value,
+                          bool *holds, struct err *err)
 {
     switch (m->op) {
     case MATCH_EQ:
-        return strcmp(value, m->value) == 0;
+        *holds = strcmp(value, m->value) == 0;
+        return true;
     case MATCH_NE:
-        return strcmp(value, m->value) != 0;
+        *holds = strcmp(value, m->value) != 0;
+        return true;
     case MATCH_RE:
-        return regex_match(m->regex, value);
     case MATCH_NRE:
-        return !regex_match(m->regex, value);
+        break;
     }
-    return false;
+    return regex_holds(m, regex_match, value, holds, err);
 }
 
 bool matchers_match(const struct matcher *m, size_t n, matcher_regex_fn regex_match,
-                    const struct labels *labels)
+                    const struct labels *labels, bool *match, struct err *err)
 {
-    for (size_t i = 0; i < n; i++) {
-        if (!matcher_holds(&m[i], regex_match, labels_get_or_empty(labels, m[i].name)))
+    *match = true;
+    for (size_t i = 0; *match && i < n; i++)
+        if (!matcher_holds(&m[i], regex_match, labels_get_or_empty(labels, m[i].name), match, err))
             return false;
-    }
     return true;
 }
 

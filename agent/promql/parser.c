@@ -643,15 +643,6 @@ void promql_destroy(struct promql_expr **expr)
     MEM_FREE_NULL(expr);
 }
 
-unsigned promql_regex_failures(const struct promql_expr *expr)
-{
-    unsigned n = 0;
-
-    for (const struct regex_link *link = expr->regexes; link; link = link->next)
-        n += regex_failures(link->regex);
-    return n;
-}
-
 void promql_each_metric(const struct promql_expr *expr, void (*fn)(const char *name, void *arg),
                         void *arg)
 {

@@ -125,12 +125,7 @@ char *literal_string(struct arena *arena, const char *s, size_t n, char *why, si
 
 /* ---- regex.c; more of it is public ---- */
 struct regex *regex_create(const char *pattern, struct err *err) MUST_CHECK;
-bool regex_match(const void *regex, const char *text);
-/*
- * How often a match was given up over a limit: a rule must not miss a series in silence. Once it
- * has been asked, a regex that gives up does not try again until it is asked the next time.
- */
-unsigned regex_failures(const struct regex *regex);
+enum regex_outcome regex_match(const void *regex, const char *text);
 /* If text matches: appends the template with $1, ${name}, $$ filled in. */
 enum regex_outcome regex_expand(const struct regex *regex, const char *text, const char *template,
                                 struct buf *out);

@@ -3,15 +3,14 @@
  *
  * pcre2 takes more than RE2 (back-references, look-around, recursion, possessive and atomic
  * groups) and can be made to run for ever, so the pattern is walked first and what RE2 does not
- * know is refused; matching has limits on top, and giving up is counted, never taken for "no
- * match" in silence. Most patterns in rules are `a|b|c`, `prefix.*` or `.*`: these never reach
+ * know is refused; matching has limits on top, and giving up is an outcome of its own, never "no
+ * match". Most patterns in rules are `a|b|c`, `prefix.*` or `.*`: these never reach
  * pcre2. No JIT: it maps writable and executable memory, which the service's sandbox forbids.
  * Invariant: a struct regex may be matched from several threads at once; the one match_data that
  * it keeps is taken and given back atomically.
  */
 #include "promql_private.h"
 
-#include <limits.h>
 #include <stdatomic.h>
 
 #define PCRE2_CODE_UNIT_WIDTH 8
@@ -40,10 +39,7 @@ struct regex {
     pcre2_code *code;
     pcre2_match_context *context;
     _Atomic(pcre2_match_data *) spare;
-    _Atomic unsigned failures, told; /* told: by regex_failures */
 };
-
-#define TOLD_NOBODY UINT_MAX
 
 /* ---- the walk: is it RE2? ---- */
 
@@ -327,7 +323,6 @@ static struct regex *create(const char *pattern, uint32_t options, struct err *e
     struct walk w = {.start = pattern, .s = pattern, .err = err};
     bool ok;
 
-    atomic_init(&regex->told, TOLD_NOBODY);
     buf_init(&w.out, (size_t)4 * PATTERN_MAX);
     /* Compiled in any case: label_replace needs the groups, and a bad pattern must be told. */
     ok = walk_pattern(&w) && compile(regex, pattern, &w.out, options, err);
@@ -383,48 +378,46 @@ static struct regex *regex_mutable(const void *regex)
     return (struct regex *)(uintptr_t)regex;
 }
 
-static int run(struct regex *regex, const char *text, pcre2_match_data *data)
+static enum regex_outcome run(const struct regex *regex, const char *text, size_t n, size_t from,
+                              pcre2_match_data *data)
 {
-    int n = pcre2_match(regex->code, (PCRE2_SPTR)text, strlen(text), 0, 0, data, regex->context);
+    int found = pcre2_match(regex->code, (PCRE2_SPTR)text, n, from, 0, data, regex->context);
 
-    if (n < 0 && n != PCRE2_ERROR_NOMATCH)
-        atomic_fetch_add(&regex->failures, 1);
-    return n;
+    if (found >= 0)
+        return REGEX_MATCH;
+    return found == PCRE2_ERROR_NOMATCH ? REGEX_NO_MATCH : REGEX_GAVE_UP;
 }
 
-bool regex_match(const void *regex, const char *text)
+static enum regex_outcome run_once(struct regex *regex, const char *text, size_t n)
+{
+    pcre2_match_data *data = data_take(regex);
+    enum regex_outcome outcome = run(regex, text, n, 0, data);
+
+    data_give(regex, data);
+    return outcome;
+}
+
+enum regex_outcome regex_match(const void *regex, const char *text)
 {
     struct regex *r = regex_mutable(regex);
-    pcre2_match_data *data;
-    int n;
+    bool match = true; /* REGEX_ANY */
 
     switch (r->kind) {
     case REGEX_ANY:
-        return true;
-    case REGEX_NOT_EMPTY:
-        return *text != '\0';
-    case REGEX_LITERALS:
-        return match_literals(r, text);
-    case REGEX_PREFIX:
-        return str_starts(text, r->literals);
-    case REGEX_PCRE:
         break;
+    case REGEX_NOT_EMPTY:
+        match = *text != '\0';
+        break;
+    case REGEX_LITERALS:
+        match = match_literals(r, text);
+        break;
+    case REGEX_PREFIX:
+        match = str_starts(text, r->literals);
+        break;
+    case REGEX_PCRE:
+        return run_once(r, text, strlen(text));
     }
-    /* Whoever asks for failures will give up: no need to run into the limit with each series. */
-    if (atomic_load(&r->told) != TOLD_NOBODY && atomic_load(&r->told) != atomic_load(&r->failures))
-        return false;
-    data = data_take(r);
-    n = run(r, text, data);
-    data_give(r, data);
-    return n >= 0;
-}
-
-unsigned regex_failures(const struct regex *regex)
-{
-    unsigned failures = atomic_load(&regex_mutable(regex)->failures);
-
-    atomic_store(&regex_mutable(regex)->told, failures);
-    return failures;
+    return match ? REGEX_MATCH : REGEX_NO_MATCH;
 }
 
 /* ---- templates ---- */
@@ -493,39 +486,19 @@ enum regex_outcome regex_expand(const struct regex *regex, const char *text, con
 {
     struct regex *r = regex_mutable(regex);
     pcre2_match_data *data = data_take(r);
-    int n = run(r, text, data);
+    enum regex_outcome outcome = run(r, text, strlen(text), 0, data);
 
-    if (n >= 0)
+    if (outcome == REGEX_MATCH)
         expand(regex, text, data, template, out);
     data_give(r, data);
-    if (n < 0)
-        return n == PCRE2_ERROR_NOMATCH ? REGEX_NO_MATCH : REGEX_GAVE_UP;
-    return REGEX_MATCH;
+    return outcome;
 }
 
 /* ---- search ---- */
 
-static enum regex_outcome search(struct regex *regex, const char *text, size_t n, size_t from,
-                                 pcre2_match_data *data)
-{
-    int found = pcre2_match(regex->code, (PCRE2_SPTR)text, n, from, 0, data, regex->context);
-
-    if (found >= 0)
-        return REGEX_MATCH;
-    if (found == PCRE2_ERROR_NOMATCH)
-        return REGEX_NO_MATCH;
-    atomic_fetch_add(&regex->failures, 1);
-    return REGEX_GAVE_UP;
-}
-
 enum regex_outcome regex_search(const struct regex *regex, const char *text, size_t n)
 {
-    struct regex *r = regex_mutable(regex);
-    pcre2_match_data *data = data_take(r);
-    enum regex_outcome outcome = search(r, text, n, 0, data);
-
-    data_give(r, data);
-    return outcome;
+    return run_once(regex_mutable(regex), text, n);
 }
 
 /* The next place to look from: behind the match, but at least one character on. */
@@ -548,7 +521,7 @@ enum regex_outcome regex_replace_all(const struct regex *regex, const char *text
     size_t copied = 0, searches = 0;
 
     for (size_t from = 0; from <= n && buf_ok(out); from = search_on(text, n, from, ends[1])) {
-        outcome = searches++ < SEARCHES_MAX ? search(r, text, n, from, data) : REGEX_GAVE_UP;
+        outcome = searches++ < SEARCHES_MAX ? run(r, text, n, from, data) : REGEX_GAVE_UP;
         if (outcome != REGEX_MATCH)
             break;
         buf_add(out, text + copied, ends[0] - copied);

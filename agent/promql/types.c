@@ -53,9 +53,9 @@ static bool matches_empty(const struct matcher *m)
     case MATCH_NE:
         return *m->value != '\0';
     case MATCH_RE:
-        return regex_match(m->regex, "");
+        return regex_match(m->regex, "") != REGEX_NO_MATCH;
     case MATCH_NRE:
-        return !regex_match(m->regex, "");
+        return regex_match(m->regex, "") != REGEX_MATCH;
     }
     return true;
 }

@@ -131,11 +131,12 @@ static int64_t keep_after(const char *metric, void *arg)
 
 /* ---- reading the file ---- */
 
-static bool is_read_now(const void *arg, const char *name)
+static enum regex_outcome is_read_now(const void *arg, const char *name)
 {
     const struct walk *w = arg;
     const struct wanted *wanted = find_wanted(w, name);
-    return wanted != NULL && wanted->keep_ms >= w->read_ms;
+    bool is_read = wanted != NULL && wanted->keep_ms >= w->read_ms;
+    return is_read ? REGEX_MATCH : REGEX_NO_MATCH;
 }
 
 static bool is_made_anew(const struct walk *w, const struct labels *labels)

@@ -200,8 +200,13 @@ static bool take(struct select *sel, const struct stored *s, struct err *err)
 {
     const struct read_request *req = sel->req;
     size_t from = first_after(s, req->t_min), end = first_after(s, req->t_max);
-    if (end <= from ||
-        !matchers_match(req->matchers, req->matcher_count, req->regex_match, &s->labels))
+    bool match;
+    if (end <= from)
+        return true;
+    if (!matchers_match(req->matchers, req->matcher_count, req->regex_match, &s->labels, &match,
+                        err))
+        return false;
+    if (!match)
         return true;
     if (req->last_only)
         from = end - 1;

@@ -79,11 +79,12 @@ static bool is_selective(const struct promql_expr *expr)
     static const struct labels nothing = {0};
     size_t n;
     matcher_regex_fn regex;
+    struct err ignored; /* what gives up over nothing may match it */
     const struct matcher *m = promql_selector(expr, &n, &regex);
-    for (size_t i = 0; m != NULL && i < n; i++)
-        if (!matchers_match(&m[i], 1, regex, &nothing))
-            return true;
-    return false;
+    bool match = true;
+    for (size_t i = 0; match && m != NULL && i < n; i++)
+        match = !matchers_match(&m[i], 1, regex, &nothing, &match, &ignored) || match;
+    return !match;
 }
 
 static bool add_match(const char *text, struct reply *reply, struct matcher_sets *sets)

@@ -17,6 +17,7 @@ struct filter {
     int64_t group_limit; /* 0 = all */
     const char *token;   /* of the group to begin with; NULL = the first */
     const struct alert_list *alerts;
+    struct err *doubt; /* a selector whose regex gave up may have hidden rules */
 };
 
 /* Is the value one of the parameters of this name, or is there none? */
@@ -35,14 +36,15 @@ static bool is_wanted(const struct params *p, const char *name, const char *valu
 
 static bool labels_match(const struct filter *f, const struct labels *labels)
 {
-    for (size_t i = 0; i < f->match.n; i++) {
+    bool match = f->match.n == 0;
+    for (size_t i = 0; !match && i < f->match.n; i++) {
         size_t n;
         matcher_regex_fn regex;
         const struct matcher *m = promql_selector(f->match.v[i], &n, &regex);
-        if (matchers_match(m, n, regex, labels))
-            return true;
+        if (f->doubt->kind != ERR_NONE || !matchers_match(m, n, regex, labels, &match, f->doubt))
+            return false;
     }
-    return f->match.n == 0;
+    return match;
 }
 
 static bool rule_wanted(const struct filter *f, const struct rule_shown *rule)
@@ -299,20 +301,10 @@ static void add_page(struct buf *out, const struct filter *f,
     buf_add_str(out, "}}");
 }
 
-/* A selector whose regex is given up may have hidden rules. */
-static void refuse_doubt(const struct filter *f, struct reply *reply)
-{
-    for (size_t i = 0; i < f->match.n; i++) {
-        if (promql_regex_failures(f->match.v[i]) == 0)
-            continue;
-        api_fail(reply, API_EXECUTION, "regular expression of a selector needs too many steps");
-        return;
-    }
-}
-
 void api_rules(const struct request *req, struct reply *reply)
 {
-    struct filter f = {.params = req->connection};
+    struct err doubt = {0};
+    struct filter f = {.params = req->connection, .doubt = &doubt};
     if (read_filter(&f, reply)) {
         struct rule_report *report = rule_board_get(req->from->rules);
         struct alert_list *alerts = alert_board_get(req->from->alerts);
@@ -324,7 +316,8 @@ void api_rules(const struct request *req, struct reply *reply)
                        "invalid group_next_token '%.100s'. were rule groups changed?", f.token);
         } else {
             add_page(&reply->body, &f, groups + start, report->n - start);
-            refuse_doubt(&f, reply);
+            if (doubt.kind != ERR_NONE)
+                api_fail(reply, API_EXECUTION, "%s", doubt.text);
         }
         mem_free(groups);
         alert_list_unref(alerts);

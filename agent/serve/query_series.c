@@ -25,13 +25,11 @@ static void add_found(struct query *q, struct found *found, const struct labels 
     found->v[found->n++] = *labels;
 }
 
-/* Series that may have samples in the time of the request; matched without an expression: all. */
-static bool find_series(struct query *q, struct read_request *req, const struct promql_expr *expr,
-                        struct found *found)
+/* Series that may have samples in the time of the request. */
+static bool find_series(struct query *q, struct read_request *req, struct found *found)
 {
     struct read_result result;
     struct err err = {0};
-    unsigned failures = expr != NULL ? promql_regex_failures(expr) : 0;
     req->last_only = req->labels_only = true;
     req->max_points = q->budget.samples_max;
     bool ok = q->reader->select(q->reader, req, q->arena, &result, &err);
@@ -39,8 +37,6 @@ static bool find_series(struct query *q, struct read_request *req, const struct 
         ok = err_set(&err, ERR_TIMEOUT, "query timed out in expression evaluation");
     if (ok && arena_exceeded(q->arena))
         ok = err_set(&err, ERR_LIMIT, "query needs more memory than its budget");
-    if (ok && expr != NULL && promql_regex_failures(expr) != failures)
-        ok = err_set(&err, ERR_LIMIT, "regular expression of a selector needs too many steps");
     if (!ok) {
         query_fail(q, &err);
         return false;
@@ -55,7 +51,7 @@ static bool find_selected(struct query *q, const struct matcher_sets *sets,
 {
     for (size_t i = 0; i < sets->n; i++) {
         req->matchers = promql_selector(sets->v[i], &req->matcher_count, &req->regex_match);
-        if (!find_series(q, req, sets->v[i], found))
+        if (!find_series(q, req, found))
             return false;
     }
     return true;
@@ -73,7 +69,7 @@ static bool find_matched(struct query *q, struct found *found)
     if (ok && sets.n > 0)
         ok = find_selected(q, &sets, &req, found);
     else if (ok)
-        ok = find_series(q, &req, NULL, found);
+        ok = find_series(q, &req, found);
     api_match_free(&sets);
     return ok;
 }

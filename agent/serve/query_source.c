@@ -49,22 +49,25 @@ static struct labels with_added(const struct query_source *source, struct arena 
     return (struct labels){labels_sort(v, n), v};
 }
 
-/* Splits the matchers: those of added labels are answered here. False: nothing can match. */
+/* Splits the matchers: those of added labels are answered here. *none: nothing can match. */
 static bool split_matchers(const struct query_source *source, const struct read_request *req,
-                           struct arena *arena, struct read_request *out)
+                           struct arena *arena, struct read_request *out, bool *none,
+                           struct err *err)
 {
     const struct label added[] = {{"instance", source->instance}, {"job", QUERY_JOB}};
     const struct labels labels = {ARRAY_LEN(added), added};
     struct matcher *rest = arena_alloc_array(arena, req->matcher_count + 1, sizeof(*rest));
+    bool match = true;
     *out = *req;
     out->matchers = rest;
     out->matcher_count = 0;
-    for (size_t i = 0; i < req->matcher_count; i++) {
+    for (size_t i = 0; match && i < req->matcher_count; i++) {
         if (!is_added(req->matchers[i].name))
             rest[out->matcher_count++] = req->matchers[i];
-        else if (!matchers_match(&req->matchers[i], 1, req->regex_match, &labels))
+        else if (!matchers_match(&req->matchers[i], 1, req->regex_match, &labels, &match, err))
             return false;
     }
+    *none = !match;
     return true;
 }
 
@@ -74,8 +77,11 @@ static bool query_select(struct reader *reader, const struct read_request *req, 
     struct query_reader *r = reader->impl;
     struct reader *joined = joined_reader(r->joined);
     struct read_request inner;
+    bool none;
     *out = (struct read_result){0};
-    if (!split_matchers(r->source, req, arena, &inner))
+    if (!split_matchers(r->source, req, arena, &inner, &none, err))
+        return false;
+    if (none)
         return true;
     if (!joined->select(joined, &inner, arena, out, err))
         return false;

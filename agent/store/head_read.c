@@ -62,18 +62,22 @@ static void give_back(struct candidates *c)
 }
 
 /* Keeps those that match, in place, and gives the others back. */
-static void keep_matching(const struct read_request *req, struct candidates *c)
+static bool keep_matching(const struct read_request *req, struct candidates *c, struct err *err)
 {
     size_t kept = 0;
+    bool ok = true, match = false;
 
     for (size_t i = 0; i < c->n; i++) {
         struct series *s = c->v[i];
-        if (matchers_match(req->matchers, req->matcher_count, req->regex_match, &s->labels))
+        ok = ok && matchers_match(req->matchers, req->matcher_count, req->regex_match, &s->labels,
+                                  &match, err);
+        if (ok && match)
             c->v[kept++] = s;
         else
             series_unref(s);
     }
     c->n = kept;
+    return ok;
 }
 
 /* How many chunks begin at t or before: halving looks at few of them, the others stay out of cache.
@@ -325,9 +329,9 @@ bool head_select(struct reader *reader, const struct read_request *req, struct a
     bool ok;
 
     *out = (struct read_result){0};
-    keep_matching(req, &c);
+    ok = keep_matching(req, &c, err);
     out->series = arena_alloc_array(arena, c.n, sizeof(*out->series));
-    ok = read_points(head, req, &c, arena, out, err);
+    ok = ok && read_points(head, req, &c, arena, out, err);
     for (size_t i = 0; ok && i < out->n; i++)
         out->series[i].labels = labels_copy(arena, &out->series[i].labels);
     give_back(&c);

@@ -151,10 +151,13 @@ static bool want(struct select *s, int64_t row, const char *text, struct err *er
 {
     const struct read_request *req = s->req;
     struct labels labels;
+    bool match;
 
     if (!parse_labels(text, s->arena, &labels))
         return err_set(err, ERR_CORRUPT, "series %lld has unreadable labels", (long long)row);
-    if (!matchers_match(req->matchers, req->matcher_count, req->regex_match, &labels))
+    if (!matchers_match(req->matchers, req->matcher_count, req->regex_match, &labels, &match, err))
+        return false;
+    if (!match)
         return true;
     if (s->n == s->cap) {
         size_t cap = s->cap == 0 ? 64 : s->cap * 2;

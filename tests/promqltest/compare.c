@@ -181,7 +181,7 @@ bool compare_value(const struct test_case *c, const struct promql_value *got, st
 static bool expect_matches(const struct expect *e, const char *text)
 {
     if (e->regex)
-        return regex_match(e->regex, text);
+        return regex_match(e->regex, text) == REGEX_MATCH;
     return !e->text || str_eq(e->text, text);
 }
 

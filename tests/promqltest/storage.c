@@ -106,10 +106,15 @@ bool storage_load(struct storage *storage, int64_t step_ms, bool with_nhcb, cons
 bool storage_touches_native(const struct storage *storage, const struct promql_expr *expr)
 {
     for (const struct node *s = expr->selectors; s; s = s->selector.next) {
-        for (size_t i = 0; i < storage->native_count; i++)
-            if (matchers_match(s->selector.matchers, s->selector.matcher_count, regex_match,
-                               &storage->natives[i]))
+        for (size_t i = 0; i < storage->native_count; i++) {
+            struct err ignored; /* in doubt it does */
+            bool match;
+
+            if (!matchers_match(s->selector.matchers, s->selector.matcher_count, regex_match,
+                                &storage->natives[i], &match, &ignored) ||
+                match)
                 return true;
+        }
     }
     return false;
 }

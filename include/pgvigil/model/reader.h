@@ -25,8 +25,11 @@ struct matcher {
     const void *regex; /* compiled by promql for RE and NRE; see matcher_regex_fn */
 };
 
+/* GAVE_UP: a limit ended the search before it was known. */
+enum regex_outcome { REGEX_NO_MATCH, REGEX_MATCH, REGEX_GAVE_UP };
+
 /* Whole-string match of a compiled regex; given by promql so that readers need not know pcre2. */
-typedef bool (*matcher_regex_fn)(const void *regex, const char *text);
+typedef enum regex_outcome (*matcher_regex_fn)(const void *regex, const char *text);
 
 struct read_request {
     const struct matcher *matchers;
@@ -62,8 +65,11 @@ struct reader {
 
 /* The metric name that an equality matcher asks for, or NULL: readers keep series by name. */
 const char *matchers_metric(const struct matcher *m, size_t n);
-/* Do the labels satisfy all matchers? An absent label is "". */
+/*
+ * Do the labels satisfy all matchers? An absent label is "". False with ERR_LIMIT when a regex gave
+ * up: then nobody knows, and the next series would take as long, so the reader ends.
+ */
 bool matchers_match(const struct matcher *m, size_t n, matcher_regex_fn regex_match,
-                    const struct labels *labels);
+                    const struct labels *labels, bool *match, struct err *err) MUST_CHECK;
 
 #endif

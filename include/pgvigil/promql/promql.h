@@ -42,8 +42,6 @@ struct promql_expr *promql_parse(const char *text, struct promql_error *err) MUS
  */
 struct promql_expr *promql_parse_selector(const char *text, struct promql_error *err) MUST_CHECK;
 void promql_destroy(struct promql_expr **expr);
-/* How often matches of the expression's regexes were given up over a limit so far. */
-unsigned promql_regex_failures(const struct promql_expr *expr);
 
 enum promql_type { PROMQL_SCALAR, PROMQL_VECTOR, PROMQL_MATRIX, PROMQL_STRING };
 enum promql_type promql_type(const struct promql_expr *expr);

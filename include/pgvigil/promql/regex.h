@@ -8,11 +8,9 @@
 #define PGVIGIL_PROMQL_REGEX_H
 
 #include "pgvigil/base/buf.h"
-#include "pgvigil/base/err.h"
+#include "pgvigil/model/reader.h"
 
 struct regex;
-
-enum regex_outcome { REGEX_NO_MATCH, REGEX_MATCH, REGEX_GAVE_UP };
 
 /* NULL with RE2's reason when the pattern is not one. */
 struct regex *regex_create_search(const char *pattern, struct err *err) MUST_CHECK;

@@ -7,11 +7,13 @@
 
 #include <cmocka.h>
 
-/* "Regex" of the test: a prefix. */
-static bool has_prefix(const void *regex, const char *text)
+/* "Regex" of the test: a prefix; one that begins with ! gives up. */
+static enum regex_outcome has_prefix(const void *regex, const char *text)
 {
     const char *prefix = regex;
-    return strncmp(text, prefix, strlen(prefix)) == 0;
+    if (*prefix == '!')
+        return REGEX_GAVE_UP;
+    return strncmp(text, prefix, strlen(prefix)) == 0 ? REGEX_MATCH : REGEX_NO_MATCH;
 }
 
 static void matchers(void **state)
@@ -21,28 +23,37 @@ static void matchers(void **state)
     static const struct {
         struct matcher m[2];
         size_t n;
-        bool match;
+        enum regex_outcome want;
     } cases[] = {
-        {{{0}}, 0, true},
-        {{{MATCH_EQ, "node", "pg1", NULL}}, 1, true},
-        {{{MATCH_EQ, "node", "pg2", NULL}}, 1, false},
-        {{{MATCH_NE, "node", "pg2", NULL}}, 1, true},
-        {{{MATCH_NE, "node", "pg1", NULL}}, 1, false},
-        {{{MATCH_EQ, "absent", "", NULL}}, 1, true},
-        {{{MATCH_NE, "absent", "", NULL}}, 1, false},
-        {{{MATCH_NE, "absent", "x", NULL}}, 1, true},
-        {{{MATCH_RE, "node", "", "pg"}}, 1, true},
-        {{{MATCH_RE, "node", "", "db"}}, 1, false},
-        {{{MATCH_NRE, "node", "", "db"}}, 1, true},
-        {{{MATCH_NRE, "node", "", "pg"}}, 1, false},
-        {{{MATCH_RE, "absent", "", ""}}, 1, true},
-        {{{MATCH_EQ, "__name__", "up", NULL}, {MATCH_EQ, "node", "x", NULL}}, 2, false},
-        {{{MATCH_EQ, "__name__", "up", NULL}, {MATCH_EQ, "node", "pg1", NULL}}, 2, true},
+        {{{0}}, 0, REGEX_MATCH},
+        {{{MATCH_EQ, "node", "pg1", NULL}}, 1, REGEX_MATCH},
+        {{{MATCH_EQ, "node", "pg2", NULL}}, 1, REGEX_NO_MATCH},
+        {{{MATCH_NE, "node", "pg2", NULL}}, 1, REGEX_MATCH},
+        {{{MATCH_NE, "node", "pg1", NULL}}, 1, REGEX_NO_MATCH},
+        {{{MATCH_EQ, "absent", "", NULL}}, 1, REGEX_MATCH},
+        {{{MATCH_NE, "absent", "", NULL}}, 1, REGEX_NO_MATCH},
+        {{{MATCH_NE, "absent", "x", NULL}}, 1, REGEX_MATCH},
+        {{{MATCH_RE, "node", "", "pg"}}, 1, REGEX_MATCH},
+        {{{MATCH_RE, "node", "", "db"}}, 1, REGEX_NO_MATCH},
+        {{{MATCH_NRE, "node", "", "db"}}, 1, REGEX_MATCH},
+        {{{MATCH_NRE, "node", "", "pg"}}, 1, REGEX_NO_MATCH},
+        {{{MATCH_RE, "absent", "", ""}}, 1, REGEX_MATCH},
+        {{{MATCH_EQ, "__name__", "up", NULL}, {MATCH_EQ, "node", "x", NULL}}, 2, REGEX_NO_MATCH},
+        {{{MATCH_EQ, "__name__", "up", NULL}, {MATCH_EQ, "node", "pg1", NULL}}, 2, REGEX_MATCH},
+        {{{MATCH_RE, "node", "", "!"}}, 1, REGEX_GAVE_UP},
+        {{{MATCH_NRE, "node", "", "!"}}, 1, REGEX_GAVE_UP},
+        {{{MATCH_EQ, "node", "pg1", NULL}, {MATCH_NRE, "node", "", "!"}}, 2, REGEX_GAVE_UP},
+        {{{MATCH_EQ, "node", "x", NULL}, {MATCH_RE, "node", "", "!"}}, 2, REGEX_NO_MATCH},
     };
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        if (matchers_match(cases[i].m, cases[i].n, has_prefix, &ls) != cases[i].match)
+        struct err err = {0};
+        bool match;
+        bool ok = matchers_match(cases[i].m, cases[i].n, has_prefix, &ls, &match, &err);
+        enum regex_outcome got = !ok ? REGEX_GAVE_UP : match ? REGEX_MATCH : REGEX_NO_MATCH;
+        if (got != cases[i].want)
             fail_msg("case %zu", i);
+        assert_int_equal(err.kind, ok ? ERR_NONE : ERR_LIMIT);
     }
 }
 

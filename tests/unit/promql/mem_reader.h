@@ -58,8 +58,12 @@ static inline bool mem_select(struct reader *reader, const struct read_request *
         const struct mem_series *s = &mr->series[i];
         struct read_series *to = &out->series[out->n];
         size_t from, end;
+        bool match;
 
-        if (!matchers_match(req->matchers, req->matcher_count, req->regex_match, &s->labels))
+        if (!matchers_match(req->matchers, req->matcher_count, req->regex_match, &s->labels, &match,
+                            err))
+            return false;
+        if (!match)
             continue;
         from = mem_after(s, req->t_min);
         end = mem_after(s, req->t_max);

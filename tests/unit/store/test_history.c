@@ -89,9 +89,9 @@ static void wait_samples(struct history *h, uint64_t n)
     assert_int_equal(stats_of(h).samples_total, n);
 }
 
-static bool regex_match(const void *regex, const char *text)
+static enum regex_outcome regex_match(const void *regex, const char *text)
 {
-    return regexec(regex, text, 0, NULL, 0) == 0;
+    return regexec(regex, text, 0, NULL, 0) == 0 ? REGEX_MATCH : REGEX_NO_MATCH;
 }
 
 static bool select_with(const char *path, const struct matcher *m, size_t n, int64_t t_min,
