@@ -26,7 +26,7 @@ const struct matcher *promql_selector(const struct promql_expr *expr, size_t *n,
 struct walk {
     void (*selected)(const struct promql_selected *selected, void *arg);
     void *arg;
-    int64_t reach; /* the greatest so far */
+    int64_t reach, window; /* the greatest so far */
 };
 
 /* base: how far before the query's time the node is evaluated. */
@@ -57,8 +57,18 @@ static void walk_selector(struct walk *w, const struct node *node, int64_t base)
     const struct promql_selected selected = {node->selector.matchers, node->selector.matcher_count,
                                              regex_match};
     w->reach = i64_max(w->reach, shifted(&node->selector.mods, base) + window);
+    if (node->selector.has_range)
+        w->window = i64_max(w->window, window);
     if (w->selected != NULL)
         w->selected(&selected, w->arg);
+}
+
+static void walk_subquery(struct walk *w, const struct node *node, int64_t base)
+{
+    int64_t window = duration_of(&node->subquery.range, DURATION_RANGE);
+    w->window = i64_max(w->window, window);
+    base = i64_min(TIME_MAX_MS, shifted(&node->subquery.mods, base) + window);
+    walk(w, node->subquery.child, base);
 }
 
 static void walk_call(struct walk *w, const struct node *node, int64_t base)
@@ -94,9 +104,7 @@ static void walk(struct walk *w, const struct node *node, int64_t base)
         walk_selector(w, node, base);
         break;
     case NODE_SUBQUERY:
-        base = shifted(&node->subquery.mods, base);
-        base = i64_min(TIME_MAX_MS, base + duration_of(&node->subquery.range, DURATION_RANGE));
-        walk(w, node->subquery.child, base);
+        walk_subquery(w, node, base);
         break;
     case NODE_UNARY:
         walk(w, node->unary.child, base);
@@ -120,6 +128,13 @@ int64_t promql_reach_ms(const struct promql_expr *expr)
     struct walk w = {0};
     walk(&w, expr->root, 0);
     return w.reach >= TIME_MAX_MS ? INT64_MAX : w.reach;
+}
+
+int64_t promql_window_ms(const struct promql_expr *expr)
+{
+    struct walk w = {0};
+    walk(&w, expr->root, 0);
+    return w.window;
 }
 
 void promql_each_selected(const struct promql_expr *expr,

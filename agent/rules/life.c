@@ -4,7 +4,8 @@
  * step neither fires nor resolves anything; wall times are stamps for people and for the store.
  * Missing data is decided here, after evaluation: an alert that disappeared from the result is held
  * while a collector that feeds one of its rule's selectors fails for the target that its labels
- * name, and an empty result with fresh inputs is recovery.
+ * name, while a rule that feeds it has no result (feeds.c), and after a start until windows
+ * and recorded series are filled again; an empty result with fresh inputs is recovery.
  */
 #include "life.h"
 
@@ -98,7 +99,12 @@ static void add_metric(const char *name, void *arg)
 void life_init(struct life *life, const struct rules_opts *opts, const struct rule *rule,
                const char *group)
 {
-    *life = (struct life){.opts = opts, .rule = rule, .group = group};
+    *life = (struct life){.opts = opts, .rule = rule, .group = group, .whole_at = MONO_UNSET};
+    life_add_inputs(life, rule);
+}
+
+void life_add_inputs(struct life *life, const struct rule *rule)
+{
     promql_each_metric(rule->expr, add_metric, life);
 }
 
@@ -114,9 +120,12 @@ void life_deinit(struct life *life)
     mem_free(life->metrics);
 }
 
-void life_begin(struct life *life)
+void life_begin(struct life *life, bool lacks_input, struct now now)
 {
     life->run++;
+    life->lacks_input = lacks_input;
+    if (!mono_is_set(life->whole_at))
+        life->whole_at = mono_add(now.mono, life->fill_ms);
 }
 
 static struct life_instance *find(struct life *life, uint64_t fingerprint)
@@ -197,6 +206,7 @@ void life_seen(struct life *life, const struct alert *alert, struct now now)
         in->alert->active_at = now.wall;
     }
     in->run = life->run;
+    in->is_unseen = false;
     in->gone_since = MONO_UNSET;
     in->alert->reason = "";
     in->alert->keep_until = WALL_UNSET;
@@ -204,10 +214,19 @@ void life_seen(struct life *life, const struct alert *alert, struct now now)
     life_apply(life, in, due ? LIFE_TRUE_DUE : LIFE_TRUE_WAIT, now);
 }
 
-static bool input_fails(const struct life *life, const struct alert *alert)
+/* After a start the head lacks the samples of before: a window with too few of them, or a recorded
+ * series that is not there yet, is no recovery of what fired on them. */
+static bool is_head_short(const struct life *life, const struct life_instance *in, mono_ms now)
 {
+    return in->is_unseen && mono_before(now, life->whole_at);
+}
+
+static bool input_fails(const struct life *life, const struct life_instance *in, mono_ms now)
+{
+    if (life->lacks_input || is_head_short(life, in, now))
+        return true;
     for (size_t i = 0; i < life->metric_count; i++)
-        if (life->opts->failing(life->metrics[i], &alert->labels, life->opts->arg))
+        if (life->opts->failing(life->metrics[i], &in->alert->labels, life->opts->arg))
             return true;
     return false;
 }
@@ -223,7 +242,7 @@ static enum life_event absent_event(struct life *life, struct life_instance *in,
         a->reason = "removed";
         return LIFE_GONE;
     }
-    if (input_fails(life, a)) {
+    if (input_fails(life, in, now.mono)) {
         bool lost =
             mono_is_set(in->held_since) && mono_diff(now.mono, in->held_since) >= RULES_HELD_MAX_MS;
         if (!lost)
@@ -287,6 +306,7 @@ void life_restore(struct life *life, const struct alert *alert, wall_ms down_sin
     struct life_instance *in = add(life, alert_copy(alert));
     in->alert->held = false;
     in->is_restored = alert->state == ALERT_PENDING;
+    in->is_unseen = true;
     in->down_since = down_since;
     /* What fired fires on, whatever the outage and the clock: its receivers wait for the end. */
     int64_t active_for =
@@ -301,5 +321,7 @@ void life_move(struct life *from, struct life *to)
 {
     to->instances = from->instances;
     to->run = from->run;
+    to->fill_ms = from->fill_ms;
+    to->whole_at = from->whole_at;
     from->instances = NULL;
 }

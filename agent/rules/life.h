@@ -32,6 +32,7 @@ struct life_instance {
     mono_ms active, gone_since, held_since, resolved; /* MONO_UNSET where it does not apply */
     uint64_t run;                                     /* last evaluation that saw it */
     bool is_restored;                                 /* pending of the last run, not seen yet */
+    bool is_unseen;                                   /* of the last run, not seen yet */
     wall_ms down_since;                               /* when is_restored: end of the last run */
     UT_hash_handle hh;
 };
@@ -41,16 +42,21 @@ struct life {
     const struct rule *rule;
     const char *group;
     struct life_instance *instances; /* by fingerprint */
-    char **metrics;                  /* named in the rule's selectors */
+    char **metrics;                  /* that feed the rule */
     size_t metric_count;
     uint64_t run;
+    bool lacks_input; /* in this evaluation: a rule that feeds it gave nothing */
+    int64_t fill_ms;  /* so long after a start samples of before may be missing */
+    mono_ms whole_at; /* when none does; MONO_UNSET: not evaluated since the start */
 };
 
 void life_init(struct life *life, const struct rules_opts *opts, const struct rule *rule,
                const char *group);
 void life_deinit(struct life *life);
+/* What feeds this rule feeds the alerts too. */
+void life_add_inputs(struct life *life, const struct rule *rule);
 /* An evaluation begins; then life_seen once for each result, then life_end. */
-void life_begin(struct life *life);
+void life_begin(struct life *life, bool lacks_input, struct now now);
 /* alert: labels, annotations and value of this run, borrowed. */
 void life_seen(struct life *life, const struct alert *alert, struct now now);
 void life_end(struct life *life, struct now now);

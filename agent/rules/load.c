@@ -17,6 +17,7 @@ void groups_free(struct group_run *groups, size_t n)
         for (size_t i = 0; i < groups[g].group->count; i++) {
             life_deinit(&groups[g].runs[i].life);
             mem_free(groups[g].runs[i].query);
+            mem_free(groups[g].runs[i].feeds);
         }
         mem_free(groups[g].runs);
     }
@@ -72,6 +73,7 @@ static void init_group(struct rules *r, size_t index)
         run->rule = &from->rules[i];
         run->run_at = WALL_UNSET;
         run->look_at = MONO_UNSET;
+        run->interval_ms = group->interval_ms;
         run->reach_ms = promql_reach_ms(run->rule->expr);
         run->query = query_text(run->rule);
         name_source(run, from, i);
@@ -119,13 +121,17 @@ static struct rule_run *run_of_source(struct group_run *group, const char *sourc
     return NULL;
 }
 
-/* What was told of an expression stays with it: a reload is no reason to tell it again. */
+/* What was told of an expression stays with it: a reload is no reason to tell it again, nor to
+ * forget how it went. */
 static void keep_told(const struct rule_run *from, struct rule_run *to)
 {
     if (!str_eq(from->rule->expr_text, to->rule->expr_text))
         return;
     memcpy(to->missing, from->missing, sizeof(to->missing));
     memcpy(to->note, from->note, sizeof(to->note));
+    memcpy(to->error, from->error, sizeof(to->error));
+    to->run_at = from->run_at;
+    to->run_ns = from->run_ns;
 }
 
 /* What the group leaves behind: alerts of rules that are gone, series that nobody goes on with. */
@@ -158,6 +164,7 @@ void rules_load(struct rules *r, struct rule_set *set, struct now now)
     r->look_group = r->look_rule = 0;
     for (size_t g = 0; g < set->count; g++)
         init_group(r, g);
+    rules_link_feeds(r);
     for (size_t g = 0; g < old_count; g++) {
         struct group_run *to = find_group(r, old[g].group);
         if (to != NULL) {
@@ -200,6 +207,7 @@ void rules_restore(struct rules *r, struct alert *const *alerts, size_t n, wall_
     for (size_t i = 0; i < n; i++) {
         struct rule_run *run = run_of_alert(r, alerts[i]);
         if (run != NULL) {
+            run->life.fill_ms = rule_fill_ms(r, run);
             life_restore(&run->life, alerts[i], down_since, now);
             continue;
         }

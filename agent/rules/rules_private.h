@@ -16,7 +16,7 @@ struct rule_run {
     struct life life;              /* alerts only */
     char source[BATCH_SOURCE_MAX]; /* of its samples; the same as long as the rule has its name and
                                       labels, wherever in its group it stands */
-    int64_t reach_ms;
+    int64_t reach_ms, interval_ms;
     char *query;      /* the expression as Prometheus words it */
     bool had_samples; /* the last batch was not empty: an empty one must follow */
     bool had_result;  /* the last evaluation gave something */
@@ -26,6 +26,9 @@ struct rule_run {
     wall_ms run_at;   /* of the last run; WALL_UNSET = none */
     int64_t run_ns;   /* it took */
     mono_ms look_at;  /* when its selectors are looked up next; MONO_UNSET = with its first turn */
+    struct rule_run **feeds; /* alerts only: recording rules that feed it, also through others */
+    size_t feed_count;
+    bool of_alerts;              /* it looks at the series of alerts */
     char missing[RULE_TEXT_MAX]; /* why a selector of it finds nothing, "" = none does */
 };
 
@@ -75,6 +78,14 @@ void put_pair(struct label *pairs, size_t *n, const char *name, const char *valu
 
 /* ---- load.c ---- */
 void groups_free(struct group_run *groups, size_t n);
+
+/* ---- feeds.c: rules that feed alerts ---- */
+/* For all alerting rules of a set that was loaded. */
+void rules_link_feeds(struct rules *r);
+/* Does a rule that feeds it have no result? Then nothing follows from what is missing. */
+bool rule_lacks_input(const struct rules *r, const struct rule_run *run);
+/* How long after a start samples may be missing: in its windows, and in what feeds it. */
+int64_t rule_fill_ms(const struct rules *r, const struct rule_run *run);
 
 /* ---- run_alert.c, run_record.c: what a result means ---- */
 bool run_alert(struct rules *r, const struct group_run *group, struct rule_run *run,

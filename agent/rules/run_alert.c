@@ -181,7 +181,7 @@ static bool apply(struct rules *r, const struct group_run *group, struct rule_ru
                        "labels");
     if (!check_limit(r, group, run, alerts, n, err))
         return false;
-    life_begin(&run->life);
+    life_begin(&run->life, rule_lacks_input(r, run), group->began);
     for (size_t i = 0; i < n; i++)
         life_seen(&run->life, &alerts[i], group->began);
     life_end(&run->life, group->began);

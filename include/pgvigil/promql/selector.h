@@ -17,6 +17,8 @@ const struct matcher *promql_selector(const struct promql_expr *expr, size_t *n,
  * the lookback of selectors together. INT64_MAX when `@` pins a part to a time.
  */
 int64_t promql_reach_ms(const struct promql_expr *expr);
+/* The longest range of a selector or subquery; 0 = there is none. */
+int64_t promql_window_ms(const struct promql_expr *expr);
 
 /* A selector whose series the result needs. */
 struct promql_selected {

@@ -59,6 +59,28 @@ static void reaches_as_far_as_its_parts(void **state)
     }
 }
 
+static void the_longest_window_counts(void **state)
+{
+    static const struct {
+        const char *expr;
+        int64_t ms;
+    } rows[] = {
+        {"m offset 1h > 5", 0},
+        {"rate(m[1m] offset 1h)", MINUTE},
+        {"rate(m[1m]) / on (a) max_over_time(n[3h])", 3 * HOUR},
+        {"max_over_time(rate(m[5m])[1h:1m])", HOUR},
+        {"max_over_time(rate(m[2h])[1h:1m])", 2 * HOUR},
+        {"absent_over_time(m[10m])", 10 * MINUTE},
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct promql_expr *expr = parse(rows[i].expr);
+        if (promql_window_ms(expr) != rows[i].ms)
+            fail_msg("%s: %lld", rows[i].expr, (long long)promql_window_ms(expr));
+        promql_destroy(&expr);
+    }
+}
+
 static void add_name(const struct promql_selected *s, void *arg)
 {
     struct buf *out = arg;
@@ -114,6 +136,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reaches_as_far_as_its_parts),
+        cmocka_unit_test(the_longest_window_counts),
         cmocka_unit_test(tells_the_series_that_the_result_needs),
         cmocka_unit_test(walks_long_chains),
     };

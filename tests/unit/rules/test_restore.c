@@ -13,7 +13,7 @@ static const char *rule_text(int for_s)
 }
 
 /* A new process: nothing but the alerts is left, and it was down for so long. */
-static void restart(struct bench *b, int for_s, int down_s, bool knows_when)
+static void restart_with(struct bench *b, const char *text, int down_s, bool knows_when)
 {
     struct alert_list *left = rules_list(b->rules, b->now.wall);
     wall_ms stopped = b->now.wall;
@@ -24,9 +24,14 @@ static void restart(struct bench *b, int for_s, int down_s, bool knows_when)
     b->now.mono.ms = 5000; /* of another boot */
     open_rules(b);
     b->log[0] = '\0';
-    rules_load(b->rules, parse(rule_text(for_s)), b->now);
+    rules_load(b->rules, parse(text), b->now);
     rules_restore(b->rules, left->alerts, left->n, knows_when ? stopped : WALL_UNSET, b->now);
     alert_list_unref(left);
+}
+
+static void restart(struct bench *b, int for_s, int down_s, bool knows_when)
+{
+    restart_with(b, rule_text(for_s), down_s, knows_when);
 }
 
 /* Seconds of a true condition until it fires; at most `most`. */
@@ -147,6 +152,76 @@ static void pending_whose_condition_is_gone_ends(void **state)
     teardown(&b);
 }
 
+/* n seconds in which the metric grows by `step`. */
+static void grow(struct bench *b, double step, int n)
+{
+    for (int i = 0; i < n; i++)
+        run(b, b->value + step, 1);
+}
+
+#define GROUP(name, rule) "{name: " name ", rules: [" rule "]}"
+#define A_ON(expr)        GROUP("a", "{alert: A, expr: '" expr "'}")
+#define X_IS(expr)        GROUP("x", "{record: 'r:x', expr: '" expr "'}")
+#define Y_IS(expr)        GROUP("y", "{record: 'r:y', expr: '" expr "'}")
+
+/* What the head does not hold yet ends nothing: windows, and what other rules give later. */
+static void what_is_not_there_yet_is_no_recovery(void **state)
+{
+    static const struct {
+        const char *text;
+        int ends_after_s; /* when the condition is gone */
+    } rows[] = {
+        {"groups: [" A_ON("rate(metric[30s]) > 0") "]", 30},
+        {"groups: [" A_ON("max_over_time(rate(metric[10s])[20s:1s]) > 0") "]", 20},
+        {"groups: [" A_ON("r:x > 5") "," X_IS("metric > 5") "]", 1},
+        {"groups: [" A_ON("r:y > 5") "," Y_IS("r:x") "," X_IS("metric > 5") "]", 2},
+        {"groups: [" A_ON("r:x > 0") "," X_IS("rate(metric[30s]) > 0") "]", 31},
+        {"groups: [" A_ON("ALERTS{alertname=\"B\"}") "," GROUP(
+             "b", "{alert: B, expr: 'metric > 5'}") "]",
+         1},
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct bench b;
+        setup(&b, rows[i].text);
+        b.value = 100;
+        grow(&b, 1, 60);
+        restart_with(&b, rows[i].text, 10, true);
+        grow(&b, 1, 60);
+        if (strstr(b.log, "resolved A") != NULL || strstr(b.log, "pending") != NULL)
+            fail_msg("row %zu: %s", i, b.log);
+        restart_with(&b, rows[i].text, 10, true);
+        run(&b, 1, rows[i].ends_after_s);
+        if (strstr(b.log, "resolved A") != NULL)
+            fail_msg("row %zu ends too early: %s", i, b.log);
+        run(&b, 1, 1);
+        if (strstr(b.log, "firing>resolved A") == NULL)
+            fail_msg("row %zu does not end: %s", i, b.log);
+        teardown(&b);
+    }
+}
+
+/* A rule that feeds the alert may wait for the history for longer than its interval. */
+static void what_the_history_still_owes_is_no_recovery(void **state)
+{
+    static const char text[] =
+        "groups: [" A_ON("r:x > 5") "," X_IS("max_over_time(metric[1d])") "]";
+    struct bench b = {.use_far = false};
+    (void)state;
+    setup_with(&b, text);
+    run(&b, 6, 10);
+    b.use_far = true;
+    restart_with(&b, text, 10, true);
+    run(&b, 6, 10);
+    assert_int_equal(b.job_count, 1);
+    assert_log(&b, "firing>firing(held) A;");
+    rule_job_run(b.jobs[0], head_reader(b.head), NULL, NULL);
+    rules_far_done(b.rules, b.jobs[0], b.now);
+    run(&b, 6, 1);
+    assert_log(&b, "firing>firing A;");
+    teardown(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -155,6 +230,8 @@ int main(void)
         cmocka_unit_test(two_restarts_add_up),
         cmocka_unit_test(what_fired_fires_on),
         cmocka_unit_test(pending_whose_condition_is_gone_ends),
+        cmocka_unit_test(what_is_not_there_yet_is_no_recovery),
+        cmocka_unit_test(what_the_history_still_owes_is_no_recovery),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

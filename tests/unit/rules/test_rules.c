@@ -101,6 +101,47 @@ static void missing_data_neither_resolves_nor_fires(void **state)
     teardown(&b);
 }
 
+/* The same where a rule stands between the collector and the alert, or two. */
+static void missing_data_is_missed_through_recorded_series(void **state)
+{
+    struct bench b;
+    (void)state;
+    setup(&b, "groups: [{name: g, rules: [{record: 'r:x', expr: metric}, {record: 'r:y', "
+              "expr: 'r:x * 1'}, {alert: A, expr: 'r:y > 5'}]}]");
+    run(&b, 6, 3);
+    assert_log(&b, "inactive>firing A;");
+    b.failing = true;
+    run(&b, -1, 3);
+    assert_log(&b, "firing>firing(held) A;");
+    b.failing = false;
+    run(&b, 6, 2);
+    assert_log(&b, "firing>firing A;");
+    run(&b, 1, 1);
+    assert_log(&b, "firing>resolved A;");
+    teardown(&b);
+}
+
+/* An error is no recovery for those that look at what the rule records either. */
+static void an_error_leaves_alerts_on_its_series(void **state)
+{
+    static const char *const one[] = {"pg1", NULL}, *const two[] = {"pg1", "pg2", NULL};
+    static const double values[] = {1, 1};
+    struct bench b;
+    (void)state;
+    setup(&b, "groups: [{name: g, rules: [{record: 'r:x', expr: 'metric * on() group_left() "
+              "other'}, {alert: A, expr: 'r:x > 5'}]}]");
+    feed_nodes(&b, "other", one, values);
+    run(&b, 6, 1);
+    assert_log(&b, "inactive>firing A;");
+    for (int i = 0; i < 400; i++) { /* past the lookback */
+        feed_nodes(&b, "other", two, values);
+        run(&b, 6, 1);
+    }
+    assert_non_null(strstr(error_of(&b, 0), "duplicate series"));
+    assert_log(&b, "firing>firing(held) A;");
+    teardown(&b);
+}
+
 static void what_is_held_for_a_day_is_lost(void **state)
 {
     struct bench b;
@@ -447,6 +488,8 @@ int main(void)
         cmocka_unit_test(keeps_firing_over_short_gaps),
         cmocka_unit_test(runs_on_the_monotonic_clock),
         cmocka_unit_test(missing_data_neither_resolves_nor_fires),
+        cmocka_unit_test(missing_data_is_missed_through_recorded_series),
+        cmocka_unit_test(an_error_leaves_alerts_on_its_series),
         cmocka_unit_test(what_is_held_for_a_day_is_lost),
         cmocka_unit_test(a_removed_target_resolves_with_its_reason),
         cmocka_unit_test(a_restart_goes_on_where_it_was),
