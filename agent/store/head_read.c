@@ -69,8 +69,9 @@ static bool keep_matching(const struct read_request *req, struct candidates *c, 
 
     for (size_t i = 0; i < c->n; i++) {
         struct series *s = c->v[i];
-        ok = ok && matchers_match(req->matchers, req->matcher_count, req->regex_match, &s->labels,
-                                  &match, err);
+        ok = ok && read_goes_on(req, i, err) &&
+             matchers_match(req->matchers, req->matcher_count, req->regex_match, &s->labels, &match,
+                            err);
         if (ok && match)
             c->v[kept++] = s;
         else

@@ -24,7 +24,6 @@ enum {
     END,
     SERIES_ALL,
     SERIES_NAMED,
-    SERIES_SEEN,
     RANGE,
     RANGE_ONE,
     RANGE_BACK,
@@ -38,9 +37,9 @@ enum {
 static const char *const statements[STATEMENTS] = {
     [BEGIN] = "BEGIN",
     [END] = "END",
-    [SERIES_ALL] = "SELECT id, labels FROM series ORDER BY id",
-    [SERIES_NAMED] = "SELECT id, labels FROM series WHERE name = ?1 ORDER BY id",
-    [SERIES_SEEN] = "SELECT id, labels FROM series WHERE last_seen >= ?1 ORDER BY id",
+    [SERIES_ALL] = "SELECT id, labels FROM series WHERE last_seen >= ?1 ORDER BY id",
+    [SERIES_NAMED] = "SELECT id, labels FROM series WHERE last_seen >= ?1 AND name = ?2"
+                     " ORDER BY id",
     [RANGE] = IN_RANGE " ORDER BY t",
     [RANGE_ONE] = IN_RANGE " AND series = ?3 ORDER BY t",
     [RANGE_BACK] = IN_RANGE " ORDER BY t DESC",
@@ -74,7 +73,7 @@ struct select {
     struct arena *arena;
     struct wanted *wanted;
     size_t n, cap;
-    size_t points, found;
+    size_t points, found, looked_at;
 };
 
 /* ---- labels from their text: name{a="b",c="d"} ---- */
@@ -153,6 +152,8 @@ static bool want(struct select *s, int64_t row, const char *text, struct err *er
     struct labels labels;
     bool match;
 
+    if (!read_goes_on(req, s->looked_at++, err))
+        return false;
     if (!parse_labels(text, s->arena, &labels))
         return err_set(err, ERR_CORRUPT, "series %lld has unreadable labels", (long long)row);
     if (!matchers_match(req->matchers, req->matcher_count, req->regex_match, &labels, &match, err))
@@ -173,15 +174,15 @@ static bool want(struct select *s, int64_t row, const char *text, struct err *er
 static bool find_series(struct select *s, struct err *err)
 {
     const char *name = matchers_metric(s->req->matchers, s->req->matcher_count);
-    int which = name != NULL ? SERIES_NAMED : s->req->labels_only ? SERIES_SEEN : SERIES_ALL;
-    sqlite3_stmt *stmt = s->r->stmt[which];
+    sqlite3_stmt *stmt = s->r->stmt[name != NULL ? SERIES_NAMED : SERIES_ALL];
+    /* a row's last_seen may be that old; where points are read, they tell */
+    int64_t seen = s->req->labels_only ? i64_max(s->req->t_min, 0) - SEEN_EVERY_MS : INT64_MIN;
     bool ok = true;
     int rc = SQLITE_ROW;
 
+    sqlite3_bind_int64(stmt, 1, seen);
     if (name != NULL)
-        sql_bind_text(stmt, 1, name);
-    else if (s->req->labels_only) /* a row's last_seen may be that old */
-        sqlite3_bind_int64(stmt, 1, i64_max(s->req->t_min, 0) - SEEN_EVERY_MS);
+        sql_bind_text(stmt, 2, name);
     while (ok && (rc = sqlite3_step(stmt)) == SQLITE_ROW)
         ok = want(s, sqlite3_column_int64(stmt, 0), sql_text(stmt, 1), err);
     if (ok && rc != SQLITE_DONE)

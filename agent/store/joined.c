@@ -173,16 +173,19 @@ static bool joined_select(struct reader *reader, const struct read_request *req,
                           struct arena *arena, struct read_result *out, struct err *err)
 {
     struct joined *j = reader->impl;
+    struct read_request watched = *req;
     struct read_result older, newer;
     int64_t since;
     *out = (struct read_result){0};
-    if (!read_head(j->head, req, &since, arena, &newer, err) ||
-        !read_history(j, req, since, arena, &older, err))
+    watched.cancelled = j->cancelled;
+    watched.arg = j->arg;
+    if (!read_head(j->head, &watched, &since, arena, &newer, err) ||
+        !read_history(j, &watched, since, arena, &older, err))
         return false;
     if (older.n == 0)
         *out = newer;
     else
-        join(req, arena, &older, &newer, out);
+        join(&watched, arena, &older, &newer, out);
     return !arena_exceeded(arena) ||
            err_set(err, ERR_LIMIT, "query needs more memory than its budget");
 }

@@ -44,6 +44,9 @@ struct read_request {
      */
     int64_t grid_start, step_ms;
     size_t max_points;    /* ERR_LIMIT over it */
+    /* True: give up with ERR_TIMEOUT; asked while series are matched. May be NULL. */
+    bool (*cancelled)(void *arg);
+    void *arg;
 };
 
 struct read_series {
@@ -63,6 +66,8 @@ struct reader {
     void *impl;
 };
 
+/* Called before series i is matched; asks `cancelled` now and then. False: ERR_TIMEOUT is set. */
+bool read_goes_on(const struct read_request *req, size_t i, struct err *err) MUST_CHECK;
 /* The metric name that an equality matcher asks for, or NULL: readers keep series by name. */
 const char *matchers_metric(const struct matcher *m, size_t n);
 /*

@@ -371,9 +371,11 @@ static void test_labels_only(void **state)
     assert_true(r->select(r, &req, f.arena, &out, &err));
     assert_int_equal(out.n, 1);
     assert_string_equal(labels_get(&out.series[0].labels, LABEL_METRIC), "new");
-    req.t_min = 0;
     req.matchers = &named;
     req.matcher_count = 1;
+    assert_true(r->select(r, &req, f.arena, &out, &err));
+    assert_int_equal(out.n, 0);
+    req.t_min = 0;
     assert_true(r->select(r, &req, f.arena, &out, &err));
     assert_int_equal(out.n, 1);
     history_reader_close(&r);

@@ -209,6 +209,50 @@ static void deadline_and_limit_are_errors(void **state)
     assert_true(reader->select(reader, &req, f.arena, &out, &err));
 }
 
+/* A match that is slow for each of many series does not outlast the query. */
+static enum regex_outcome slow_match(const void *regex, const char *text)
+{
+    (void)regex;
+    (void)text;
+    usleep(1000);
+    return REGEX_MATCH;
+}
+
+static bool after_20ms(void *arg)
+{
+    return clock_stage_ns() - *(const uint64_t *)arg > UINT64_C(20000000);
+}
+
+static void matching_ends_with_the_query(void **state)
+{
+    static const struct matcher m = {MATCH_RE, "i", "", NULL};
+    struct read_request req = {.matchers = &m,
+                               .matcher_count = 1,
+                               .regex_match = slow_match,
+                               .t_min = START - 1000,
+                               .t_max = START + 2000000,
+                               .labels_only = true,
+                               .max_points = 100000};
+    struct read_result out;
+    (void)state;
+    for (int in_head = 0; in_head <= 1; in_head++) {
+        uint64_t begin;
+        struct err err = {0};
+        if (in_head)
+            to_head(0, 1, 900);
+        else
+            to_history(0, 1, 900);
+        joined_destroy(&f.joined);
+        f.joined = joined_create(f.gate, in_head ? NULL : f.path);
+        begin = clock_stage_ns();
+        joined_begin(f.joined, after_20ms, &begin);
+        struct reader *reader = joined_reader(f.joined);
+        assert_false(reader->select(reader, &req, f.arena, &out, &err));
+        assert_int_equal(err.kind, ERR_TIMEOUT);
+        assert_true(clock_stage_ns() - begin < UINT64_C(500000000)); /* 900 of them: a second */
+    }
+}
+
 /* The gate outlives its owner's reference while a reader has it. */
 static void a_reader_outlives_the_head(void **state)
 {
@@ -234,6 +278,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_part_may_be_missing, setup, teardown),
         cmocka_unit_test_setup_teardown(a_broken_file_takes_only_its_part_away, setup, teardown),
         cmocka_unit_test_setup_teardown(deadline_and_limit_are_errors, setup, teardown),
+        cmocka_unit_test_setup_teardown(matching_ends_with_the_query, setup, teardown),
         cmocka_unit_test_setup_teardown(a_reader_outlives_the_head, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
