@@ -412,17 +412,21 @@ static bool count_group(struct aggregation *a, struct counting *c, size_t group,
     return true;
 }
 
+static bool check_count_label(struct eval *ev, const char *label)
+{
+    char quoted[4 * LABEL_NAME_MAX];
+
+    return is_label_name(label) || err_set(ev->err, ERR_INVALID, "invalid label name %s",
+                                           go_quote(label, quoted, sizeof(quoted)));
+}
+
 static bool aggregate_count_values(struct aggregation *a, const char *label)
 {
     const struct key_spec whole = {.keep_name = true};
     struct counting c = {.label = arena_strdup(a->ev->arena, label)};
-    char quoted[4 * LABEL_NAME_MAX];
     size_t most = 0;
     struct counted *values;
 
-    if (!is_label_name(label))
-        return err_set(a->ev->err, ERR_INVALID, "invalid label name %s",
-                       go_quote(label, quoted, sizeof(quoted)));
     for (size_t r = 0; r < a->in->n; r++)
         for (size_t i = 0; i < a->grid->n; i++)
             most += !is_absent(a->in->rows[r].v[i]);
@@ -447,6 +451,8 @@ bool eval_aggregate(struct eval *ev, const struct node *node, const struct grid 
 
     *out = (struct value){.type = PROMQL_VECTOR};
     if (node->aggregate.param && !eval_node(ev, node->aggregate.param, grid, &param))
+        return false;
+    if (node->aggregate.op == AGGR_COUNT_VALUES && !check_count_label(ev, param.string))
         return false;
     if (!eval_node(ev, node->aggregate.child, grid, &in))
         return false;

@@ -11,6 +11,8 @@
 
 #include "pgvigil/base/str.h"
 
+#define STRING_SHOWN 10 /* characters of a string in an error, as in Prometheus */
+
 static const struct word {
     const char *text;
     enum token_type type;
@@ -152,6 +154,7 @@ static void lex_string(struct lexer *lexer, struct token *token)
 
     while (lexer->pos + n < lexer->len) {
         char c = peek(lexer, n);
+        size_t len;
 
         if (c == quote) {
             emit(lexer, token, TOK_STRING, 0, n + 1);
@@ -165,7 +168,12 @@ static void lex_string(struct lexer *lexer, struct token *token)
                 return;
             }
         }
-        n++;
+        len = str_utf8_len(lexer->text + lexer->pos + n);
+        if (len == 0) {
+            fail_text(lexer, token, "invalid UTF-8 rune");
+            return;
+        }
+        n += len;
     }
     fail_text(lexer, token,
               quote == '`' ? "unterminated raw string" : "unterminated quoted string");
@@ -403,6 +411,22 @@ void lexer_next(struct lexer *lexer, struct token *token)
         lex_statement(lexer, token);
 }
 
+/* A string is named by its first ten characters, quotes and all. */
+static void describe_string(const char *s, size_t len, char *out, size_t n)
+{
+    char head[4 * STRING_SHOWN + 1], quoted[12 * STRING_SHOWN];
+    size_t used = 0, step;
+
+    for (size_t i = 0; used < len && (len <= STRING_SHOWN || i < STRING_SHOWN); i++) {
+        step = str_utf8_len(s + used);
+        memcpy(head + used, s + used, step);
+        used += step;
+    }
+    head[used] = '\0';
+    snprintf(out, n, "string %s%s", go_quote(head, quoted, sizeof(quoted)),
+             len > STRING_SHOWN ? "..." : "");
+}
+
 void token_describe(const char *text, const struct token *token, char *out, size_t n)
 {
     const char *s = text + token->pos;
@@ -419,7 +443,7 @@ void token_describe(const char *text, const struct token *token, char *out, size
         snprintf(out, n, "duration \"%.*s\"", len, s);
         break;
     case TOK_STRING:
-        snprintf(out, n, "string %.*s", len, s);
+        describe_string(s, token->len, out, n);
         break;
     case TOK_IDENT:
         snprintf(out, n, "identifier \"%.*s\"", len, s);

@@ -143,10 +143,20 @@ static size_t put_utf8(uint32_t c, char *out)
 }
 
 struct escape {
-    const char *s, *end; /* behind the backslash */
+    const char *s, *end; /* behind the backslash; at end is the closing quote */
     char *out;
     char quote;
+    char *why; /* of why_n */
+    size_t why_n;
 };
+
+static bool escape_fail(struct escape *e, const char *before, const char *s, const char *after)
+{
+    char text[GO_CHAR_MAX] = "";
+
+    snprintf(e->why, e->why_n, "%s%s%s", before, s ? go_char(s, text) : "", after);
+    return false;
+}
 
 /* \x41, \101, \u00e9, \U0001F600: digits of a base, as a byte or as a code point. */
 static bool escape_code(struct escape *e, int digits, int base, bool is_byte)
@@ -158,19 +168,21 @@ static bool escape_code(struct escape *e, int digits, int base, bool is_byte)
         int c;
 
         if (e->s >= e->end || !is_digit_of(*e->s, base))
-            return false;
+            return escape_fail(e, "illegal character ", e->s, " in escape sequence");
         c = (unsigned char)*e->s;
         v = v * (uint32_t)base + (uint32_t)(c <= '9' ? c - '0' : (c | 0x20) - 'a' + 10);
     }
-    if (v == 0 || (is_byte && v > 0xff))
-        return false;
-    if (is_byte) {
+    if (v == 0)
+        return escape_fail(e, "strings with a NUL character are not supported", NULL, "");
+    if (is_byte && v <= 0xff) {
         *e->out++ = (char)v;
         return true;
     }
-    n = put_utf8(v, e->out);
+    n = is_byte ? 0 : put_utf8(v, e->out);
+    if (n == 0)
+        return escape_fail(e, "escape sequence is an invalid Unicode code point", NULL, "");
     e->out += n;
-    return n > 0;
+    return true;
 }
 
 static bool escape_resolve(struct escape *e)
@@ -179,6 +191,8 @@ static bool escape_resolve(struct escape *e)
     char c = *e->s;
     const char *simple = c ? strchr(letters, c) : NULL;
 
+    if (e->s >= e->end)
+        return escape_fail(e, "escape sequence not terminated", NULL, "");
     if (simple || c == e->quote) {
         *e->out++ = simple ? values[simple - letters] : c;
         e->s++;
@@ -186,32 +200,27 @@ static bool escape_resolve(struct escape *e)
     }
     if (c >= '0' && c <= '7')
         return escape_code(e, 3, 8, true);
+    if (!c || !strchr("xuU", c))
+        return escape_fail(e, "unknown escape sequence ", e->s, "");
     e->s++;
-    if (c == 'x')
-        return escape_code(e, 2, 16, true);
-    if (c == 'u')
-        return escape_code(e, 4, 16, false);
-    return c == 'U' && escape_code(e, 8, 16, false);
+    return escape_code(e, c == 'x' ? 2 : c == 'u' ? 4 : 8, 16, c == 'x');
 }
 
 char *literal_string(struct arena *arena, const char *s, size_t n, char *why, size_t why_n)
 {
     /* An escape is never shorter than what it stands for. */
     char *text = arena_alloc(arena, n);
-    struct escape e = {.s = s + 1, .end = s + n - 1, .out = text, .quote = *s};
+    struct escape e = {
+        .s = s + 1, .end = s + n - 1, .out = text, .quote = *s, .why = why, .why_n = why_n};
 
     while (e.s < e.end) {
         if (*e.s != '\\' || e.quote == '`') {
             *e.out++ = *e.s++;
             continue;
         }
-        const char *start = ++e.s;
-
-        if (e.s >= e.end || !escape_resolve(&e)) {
-            snprintf(why, why_n, "unknown escape sequence U+%04X '%c'", (unsigned char)*start,
-                     *start >= ' ' && *start < 0x7f ? *start : '?');
+        e.s++;
+        if (!escape_resolve(&e))
             return NULL;
-        }
     }
     *e.out = '\0';
     return text;

@@ -156,6 +156,18 @@ static size_t quote_char(const char *s, char *out, size_t n)
     return len > 0 ? len : 1;
 }
 
+const char *go_char(const char *s, char out[GO_CHAR_MAX])
+{
+    size_t len = str_utf8_len(s);
+    uint32_t code = utf8_code(s, len);
+    bool visible = len > 0 && code >= ' ' && code != 0x7f && is_printable(code);
+    int n = snprintf(out, GO_CHAR_MAX, "U+%04X", code);
+
+    if (visible)
+        snprintf(out + n, GO_CHAR_MAX - (size_t)n, " '%.*s'", (int)len, s);
+    return out;
+}
+
 const char *go_quote(const char *s, char *out, size_t n)
 {
     size_t len = 1;

@@ -174,6 +174,7 @@ static const struct check_case aggregation_cases[] = {
     {"count_values(\"v\", big)", 0, "{v=\"0.0000001\"} 1\n{v=\"1000000000000000000000\"} 1\n"},
     {"count_values by (g) (\"g\", m * 0 + 1)", 0, "{g=\"1\"} 3\n{g=\"NaN\"} 1\n"},
     {"count_values(\"\", m)", 0, "error: invalid label name \"\""},
+    {"count_values(\"\", nothing)", 0, "error: invalid label name \"\""},
     {"sum(nosuch)", 0, ""},
 };
 

@@ -19,15 +19,15 @@ static const struct {
      "number \"0x1F\" number \"1_000\" number \".5\" number \"2.\" number \"Inf\" number \"nan\" "
      "end of input"},
     {"sum BY unless ATAN2", "<aggr:sum> <BY> <op:unless> <op:atan2> end of input"},
-    {"foo{sum='x',a=~\"y\"}",
-     "identifier \"foo\" \"{\" identifier \"sum\" \"=\" string 'x' \",\" identifier \"a\" <op:=~> "
-     "string \"y\" \"}\" end of input"},
+    {"foo{sum='x',a=~\"y\"}", "identifier \"foo\" \"{\" identifier \"sum\" \"=\" string \"'x'\" "
+                              "\",\" identifier \"a\" <op:=~> "
+                              "string \"\\\"y\\\"\" \"}\" end of input"},
     {"x[5m:1m] @ 3",
      "identifier \"x\" \"[\" duration \"5m\" \":\" duration \"1m\" \"]\" \"@\" number \"3\" end of "
      "input"},
     {"a>=b!=c<d", "identifier \"a\" <op:>=> identifier \"b\" <op:!=> identifier \"c\" <op:<> "
                   "identifier \"d\" end of input"},
-    {"`a\\n`", "string `a\\n` end of input"},
+    {"`a\\n`", "string \"`a\\\\n`\" end of input"},
     {"a # comment\n+ b", "identifier \"a\" <op:+> identifier \"b\" end of input"},
     {"\"abc", "!unterminated quoted string"},
     {"\"abc\ndef\"", "!unterminated quoted string"},
@@ -137,7 +137,7 @@ static void test_strings(void **state)
 
         if (string_cases[i].want && got)
             assert_string_equal(got, string_cases[i].want);
-        else if (got || string_cases[i].want || !strstr(why, "unknown escape sequence"))
+        else if (got || string_cases[i].want || !*why)
             fail_msg("%s: %s %s", text, got ? got : "refused", why);
     }
     arena_destroy(&arena);
