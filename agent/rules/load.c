@@ -35,10 +35,12 @@ static char *query_text(const struct rule *rule)
     return query;
 }
 
-/* Which of the group's rules of the same name and labels it is: those keep their series apart. */
-static uint64_t rule_hash(const struct rule *rule)
+/* What tells a source apart: names of groups are unique in a file only, and rules of one name and
+ * equal labels keep their series apart by their order. */
+static uint64_t rule_hash(const struct rule_group *group, const struct rule *rule)
 {
-    uint64_t h = str_hash(rule->name, strlen(rule->name), STR_HASH_SEED);
+    uint64_t h = str_hash(group->name, strlen(group->name) + 1, STR_HASH_SEED);
+    h = str_hash(rule->name, strlen(rule->name), h);
     h = str_hash(rule->is_alert ? "a" : "r", 1, h);
     for (size_t i = 0; i < rule->label_count; i++) {
         h = str_hash(rule->labels[i].name, strlen(rule->labels[i].name) + 1, h);
@@ -47,16 +49,17 @@ static uint64_t rule_hash(const struct rule *rule)
     return h;
 }
 
-static void name_source(struct rule_run *run, const struct rule_group *group, size_t index)
+/* The hashes of the runs before this one are known. */
+static void name_source(struct rule_run *runs, size_t index, const struct rule_group *group)
 {
-    /* names of groups are unique in a file only */
+    struct rule_run *run = &runs[index];
     unsigned file = (unsigned)str_hash(group->file, strlen(group->file), STR_HASH_SEED);
-    uint64_t hash = rule_hash(&group->rules[index]);
     size_t same = 0;
+    run->hash = rule_hash(group, run->rule);
     for (size_t i = 0; i < index; i++)
-        same += rule_hash(&group->rules[i]) == hash;
+        same += runs[i].hash == run->hash;
     snprintf(run->source, BATCH_SOURCE_MAX, "rules/%08x.%.60s.%016llx.%zu", file, group->name,
-             (unsigned long long)hash, same);
+             (unsigned long long)run->hash, same);
 }
 
 static void init_group(struct rules *r, size_t index)
@@ -76,7 +79,7 @@ static void init_group(struct rules *r, size_t index)
         run->interval_ms = group->interval_ms;
         run->reach_ms = promql_reach_ms(run->rule->expr);
         run->query = query_text(run->rule);
-        name_source(run, from, i);
+        name_source(group->runs, i, from);
         life_init(&run->life, &r->opts, run->rule, from->name);
     }
 }
@@ -113,11 +116,16 @@ static void move_alerts(struct group_run *from, struct group_run *to, bool same_
     }
 }
 
-static struct rule_run *run_of_source(struct group_run *group, const char *source)
+/* Mostly a rule stands where it stood. */
+static struct rule_run *run_of_source(struct group_run *group, const struct rule_run *like,
+                                      size_t index)
 {
-    for (size_t i = 0; group != NULL && i < group->group->count; i++)
-        if (str_eq(group->runs[i].source, source))
-            return &group->runs[i];
+    size_t n = group != NULL ? group->group->count : 0;
+    for (size_t i = 0; i < n; i++) {
+        struct rule_run *run = &group->runs[(index + i) % n];
+        if (run->hash == like->hash && str_eq(run->source, like->source))
+            return run;
+    }
     return NULL;
 }
 
@@ -139,7 +147,7 @@ static void end_group(struct rules *r, struct group_run *from, struct group_run 
 {
     static const char *const none[] = {NULL};
     for (size_t i = 0; i < from->group->count; i++) {
-        struct rule_run *old = &from->runs[i], *stays = run_of_source(to, old->source);
+        struct rule_run *old = &from->runs[i], *stays = run_of_source(to, old, i);
         if (!old->is_matched)
             life_resolve_all(&old->life, "removed", now);
         if (stays != NULL) {

@@ -16,6 +16,7 @@ struct rule_run {
     struct life life;              /* alerts only */
     char source[BATCH_SOURCE_MAX]; /* of its samples; the same as long as the rule has its name and
                                       labels, wherever in its group it stands */
+    uint64_t hash;                 /* of what names the source */
     int64_t reach_ms, interval_ms;
     char *query;      /* the expression as Prometheus words it */
     bool had_samples; /* the last batch was not empty: an empty one must follow */

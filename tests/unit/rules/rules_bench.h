@@ -34,13 +34,16 @@ struct bench {
     struct rule_job *jobs[8];
     size_t job_count;
     struct sources *sources;
-    char log[8192]; /* "pending>firing Down pg1" per change */
-    double value;   /* of metric{node="pg1"}; -1 = no sample */
+    char sources_of[2][BATCH_SOURCE_MAX]; /* of the last two batches of rules */
+    char log[8192];                       /* "pending>firing Down pg1" per change */
+    double value;                         /* of metric{node="pg1"}; -1 = no sample */
 };
 
 static void on_samples(struct batch *batch, void *arg)
 {
     struct bench *b = arg;
+    memcpy(b->sources_of[0], b->sources_of[1], BATCH_SOURCE_MAX);
+    str_copy(b->sources_of[1], BATCH_SOURCE_MAX, batch->source);
     head_append(b->head, batch);
     batch_unref(batch);
 }

@@ -1,6 +1,8 @@
 /* The life of alerts over a head, with a fake clock: hours pass in milliseconds. */
 #include "rules_bench.h"
 
+#include "pgvigil/base/clock.h"
+
 #define RULE(more) "groups: [{name: g, rules: [{alert: A, expr: 'metric > 5'" more "}]}]"
 
 static void fires_at_once_and_resolves(void **state)
@@ -480,6 +482,41 @@ static void groups_of_two_files_may_share_a_name(void **state)
     teardown(&b);
 }
 
+/* What tells their sources apart is the whole name. */
+static void names_of_groups_may_begin_alike(void **state)
+{
+#define SIXTY "a-name-of-a-group-that-says-a-lot-about-what-its-rules-are-for"
+    struct bench b;
+    (void)state;
+    setup(&b, "groups: [{name: " SIXTY "-1, rules: [{record: r, expr: metric}]}, "
+              "{name: " SIXTY "-2, rules: [{record: r, expr: metric}]}]");
+    run(&b, 6, 1);
+    assert_string_not_equal(b.sources_of[0], b.sources_of[1]);
+    teardown(&b);
+}
+
+/* The engine does nothing else meanwhile. */
+static void a_large_group_is_loaded_fast(void **state)
+{
+    struct bench b;
+    struct buf text;
+    (void)state;
+    buf_init(&text, 4 * 1024 * 1024);
+    buf_add_str(&text, "groups: [{name: g, rules: [");
+    for (int i = 0; i < 9000; i++)
+        buf_printf(&text, "{record: 'a_long_name_of_a_record:%d', expr: '1'},", i);
+    buf_add_str(&text, "]}]");
+    setup(&b, text.data);
+    struct rule_set *set = parse(text.data);
+    uint64_t began = clock_stage_ns();
+    rules_load(b.rules, set, b.now);
+    uint64_t took_ms = (clock_stage_ns() - began) / 1000000;
+    if (took_ms > 1000) /* under the sanitizers, on a busy machine */
+        fail_msg("%llu ms", (unsigned long long)took_ms);
+    buf_deinit(&text);
+    teardown(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -507,6 +544,8 @@ int main(void)
         cmocka_unit_test(a_restart_with_a_changed_expression_keeps_the_alert),
         cmocka_unit_test(series_of_removed_rules_end),
         cmocka_unit_test(groups_of_two_files_may_share_a_name),
+        cmocka_unit_test(names_of_groups_may_begin_alike),
+        cmocka_unit_test(a_large_group_is_loaded_fast),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
