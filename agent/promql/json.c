@@ -2,6 +2,8 @@
  * json.c: the `data` of an answer. Times are printed by hand: a dashboard asks for a million points
  * and printf would take longer than the evaluation.
  */
+#include "promql_private.h"
+
 #include "pgvigil/promql/json.h"
 
 /* Seconds, with exactly three decimals if there is a fraction. */
@@ -65,7 +67,11 @@ void promql_print_json_open(const struct promql_value *v, struct buf *out)
     buf_printf(out, "{\"resultType\":\"%s\",\"result\":", promql_type_name(v->type));
     switch (v->type) {
     case PROMQL_SCALAR:
-        add_point(out, v->t, v->scalar);
+        buf_add_char(out, '[');
+        add_time(out, v->t);
+        buf_add_str(out, ",\"");
+        print_plain(v->scalar, out); /* without an exponent, which only samples have */
+        buf_add_str(out, "\"]");
         break;
     case PROMQL_STRING:
         buf_add_char(out, '[');

@@ -87,31 +87,39 @@ static bool is_selective(const struct promql_expr *expr)
     return !match;
 }
 
-static bool add_match(const char *text, struct reply *reply, struct matcher_sets *sets)
+static bool add_match(const char *text, struct matcher_sets *sets, struct err *err)
 {
-    struct promql_error err;
+    struct promql_error why;
     if (sets->n == API_MATCH_MAX)
-        return api_refuse(reply, "match[]", "more than %d selectors", API_MATCH_MAX);
-    struct promql_expr *expr = promql_parse_selector(text, &err);
+        return err_set(err, ERR_LIMIT, "more than %d selectors", API_MATCH_MAX);
+    struct promql_expr *expr = promql_parse_selector(text, &why);
     if (expr == NULL)
-        return api_refuse(reply, "match[]", "%s", err.text);
+        return err_set(err, ERR_INVALID, "%s", why.text);
     sets->v[sets->n++] = expr;
     return true;
 }
 
-bool api_match(const struct params *p, struct reply *reply, struct matcher_sets *sets)
+static bool read_match(const struct params *p, struct matcher_sets *sets, struct err *err)
 {
-    *sets = (struct matcher_sets){0};
     for (size_t i = 0; i < p->n; i++)
-        if (str_eq(p->v[i].name, "match[]") && !add_match(p->v[i].value, reply, sets))
+        if (str_eq(p->v[i].name, "match[]") && !add_match(p->v[i].value, sets, err))
             return false;
-    for (size_t i = 0; i < sets->n; i++) {
-        if (!is_selective(sets->v[i])) {
-            return api_refuse(reply, "match[]",
-                              "match[] must contain at least one non-empty matcher");
-        }
-    }
+    for (size_t i = 0; i < sets->n; i++)
+        if (!is_selective(sets->v[i]))
+            return err_set(err, ERR_INVALID, "match[] must contain at least one non-empty matcher");
     return true;
+}
+
+bool api_match(const struct params *p, bool named, struct reply *reply, struct matcher_sets *sets)
+{
+    struct err err = {0};
+    *sets = (struct matcher_sets){0};
+    if (read_match(p, sets, &err))
+        return true;
+    if (named)
+        return api_refuse(reply, "match[]", "%s", err.text);
+    api_fail(reply, API_BAD_DATA, "%s", err.text);
+    return false;
 }
 
 void api_match_free(struct matcher_sets *sets)

@@ -32,8 +32,11 @@ struct matcher_sets {
     size_t n;
 };
 
-/* Reads all match[] of the request; freed by the caller in any case. */
-bool api_match(const struct params *p, struct reply *reply, struct matcher_sets *sets);
+/*
+ * Reads all match[] of the request; freed by the caller in any case. named: errors begin with
+ * `invalid parameter "match[]": `, which Prometheus has for series only.
+ */
+bool api_match(const struct params *p, bool named, struct reply *reply, struct matcher_sets *sets);
 void api_match_free(struct matcher_sets *sets);
 
 #endif

@@ -17,8 +17,12 @@ struct filter {
     int64_t group_limit; /* 0 = all */
     const char *token;   /* of the group to begin with; NULL = the first */
     const struct alert_list *alerts;
+    uint64_t until_ns;
     struct err *doubt; /* a selector whose regex gave up may have hidden rules */
 };
+
+/* Regexes are matched on the HTTP loop, where the gate's answers wait meanwhile. */
+#define MATCHING_MAX_NS UINT64_C(50000000)
 
 /* Is the value one of the parameters of this name, or is there none? */
 static bool is_wanted(const struct params *p, const char *name, const char *value)
@@ -37,6 +41,8 @@ static bool is_wanted(const struct params *p, const char *name, const char *valu
 static bool labels_match(const struct filter *f, const struct labels *labels)
 {
     bool match = f->match.n == 0;
+    if (!match && f->doubt->kind == ERR_NONE && clock_stage_ns() > f->until_ns)
+        err_set(f->doubt, ERR_TIMEOUT, "matching of selectors takes too long");
     for (size_t i = 0; !match && i < f->match.n; i++) {
         size_t n;
         matcher_regex_fn regex;
@@ -233,7 +239,7 @@ static bool read_page(struct filter *f, struct reply *reply)
 
 static bool read_filter(struct filter *f, struct reply *reply)
 {
-    return read_type(f, reply) && api_match(f->params, reply, &f->match) &&
+    return read_type(f, reply) && api_match(f->params, false, reply, &f->match) &&
            read_exclude_alerts(f, reply) && read_page(f, reply);
 }
 
@@ -304,7 +310,8 @@ static void add_page(struct buf *out, const struct filter *f,
 void api_rules(const struct request *req, struct reply *reply)
 {
     struct err doubt = {0};
-    struct filter f = {.params = req->connection, .doubt = &doubt};
+    struct filter f = {
+        .params = req->connection, .until_ns = clock_stage_ns() + MATCHING_MAX_NS, .doubt = &doubt};
     if (read_filter(&f, reply)) {
         struct rule_report *report = rule_board_get(req->from->rules);
         struct alert_list *alerts = alert_board_get(req->from->alerts);

@@ -64,10 +64,12 @@ static const char *param(const struct request *req, const char *name)
     return params_get(req->connection, name);
 }
 
-static bool read_params(struct exchange *x, bool is_form, struct params *params)
+/* Go reads the form of a POST only, so a proxy may add a body to a GET without changing it. */
+static bool read_params(struct exchange *x, const struct exchange_head *head, struct params *params)
 {
     struct err err = {0};
-    if ((is_form && !params_add(params, x->body.data, x->body.len, &err)) ||
+    bool has_form = head->is_form && str_eq(head->method, "POST");
+    if ((has_form && !params_add(params, x->body.data, x->body.len, &err)) ||
         !params_add(params, x->query, strlen(x->query), &err)) {
         api_fail(&x->reply, API_BAD_DATA, "error parsing form values: %s", err.text);
         return false;
@@ -80,7 +82,7 @@ static void answer_at_once(struct exchange *x, const struct api_endpoint *endpoi
 {
     struct params params;
     params_init(&params);
-    if (read_params(x, head->is_form, &params)) {
+    if (read_params(x, head, &params)) {
         struct request req = {
             .from = from, .path = head->path, .param = param, .connection = &params};
         endpoint->run(&req, &x->reply);
@@ -112,7 +114,7 @@ static bool start_query(struct exchange *x, const struct api_endpoint *endpoint,
     q->gzip = head->gzip;
     q->now = now;
     q->began = x->began;
-    if (read_params(x, head->is_form, &q->params)) {
+    if (read_params(x, head, &q->params)) {
         x->ticket = query_pool_start(x->pool, q, on_done, x);
         if (x->ticket != NULL)
             return false;

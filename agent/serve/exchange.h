@@ -12,9 +12,9 @@ struct exchange;
 /* What of the request's headers matters. */
 struct exchange_head {
     const char *method, *path; /* decoded */
-    bool is_form;              /* the body is application/x-www-form-urlencoded */
-    const char *encoding;      /* of the body; "" = none */
-    bool gzip;                 /* the client takes gzip */
+    bool is_form;         /* the body is application/x-www-form-urlencoded; of POST it counts */
+    const char *encoding; /* of the body; "" = none */
+    bool gzip;            /* the client takes gzip */
 };
 
 /* uri: the raw request target, copied; began: when its first line came. */

@@ -65,7 +65,7 @@ static bool find_matched(struct query *q, struct found *found)
         !api_time(&q->params, "end", &q->reply, &end))
         return false;
     struct read_request req = {.t_min = start - 1, .t_max = end};
-    bool ok = api_match(&q->params, &q->reply, &sets);
+    bool ok = api_match(&q->params, q->kind == QUERY_SERIES, &q->reply, &sets);
     if (ok && sets.n > 0)
         ok = find_selected(q, &sets, &req, found);
     else if (ok)

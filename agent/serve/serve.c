@@ -163,6 +163,8 @@ static enum MHD_Result answer_at_once(struct serve *s, struct MHD_Connection *co
                           .accept = header(connection, MHD_HTTP_HEADER_ACCEPT)};
     if (is_method(method, methods)) {
         route(&req, &reply);
+        if (str_eq(method, "OPTIONS")) /* asks for the status only, as Patroni answers */
+            buf_clear(&reply.body);
         if (takes_gzip(connection))
             reply_gzip(&reply);
     } else {

@@ -107,6 +107,14 @@ static const struct {
 } answers[] = {
     {QUERY_INSTANT, "query=1%2B1&time=4", 200,
      OK("{\"resultType\":\"scalar\",\"result\":[4,\"2\"]}")},
+    {QUERY_INSTANT, "query=1e21&time=4", 200,
+     OK("{\"resultType\":\"scalar\",\"result\":[4,\"1000000000000000000000\"]}")},
+    {QUERY_INSTANT, "query=-1e-7&time=4", 200,
+     OK("{\"resultType\":\"scalar\",\"result\":[4,\"-0.0000001\"]}")},
+    {QUERY_INSTANT, "query=vector(1e21)&time=4", 200,
+     OK("{\"resultType\":\"vector\",\"result\":[{\"metric\":{},\"value\":[4,\"1e+21\"]}]}")},
+    {QUERY_INSTANT, "query=-Inf&time=4", 200,
+     OK("{\"resultType\":\"scalar\",\"result\":[4,\"-Inf\"]}")},
     {QUERY_INSTANT, "query=%22x%22&time=1.5", 200,
      OK("{\"resultType\":\"string\",\"result\":[1.500,\"x\"]}")},
     {QUERY_INSTANT, "query=m%7Bnode=%22a%22%7D", 200,
@@ -169,7 +177,7 @@ static const struct {
          "query, must be Scalar or instant Vector")},
     {QUERY_SERIES, "", 400, BAD("no match[] parameter provided")},
     {QUERY_LABELS, "match[]=%7Ba=~%22.*%22%7D", 400,
-     BAD("invalid parameter \\\"match[]\\\": match[] must contain at least one non-empty "
+     BAD("match[] must contain at least one non-empty "
          "matcher")},
     {QUERY_FORMAT, "query=sum(m)by(a)", 200, OK("\"sum by (a) (m)\"")},
     {QUERY_FORMAT, "query=sum(", 400,
@@ -449,9 +457,8 @@ static const struct {
     {"?match[]={severity=~%22p.*%22}&exclude_alerts=1", GROUPS(GROUP DOWN_BEGIN DOWN_END "]}")},
     {"?match[]={severity=%22x%22}", GROUPS("")},
     {"?type=x", BAD("invalid parameter \\\"type\\\": not supported value \\\"x\\\"")},
-    {"?match[]=a[5m]",
-     BAD("invalid parameter \\\"match[]\\\": 1:2: parse error: unexpected \\\"[\\\"")},
-    {"?match[]={a=~%22.*%22}", BAD("invalid parameter \\\"match[]\\\": match[] must contain at "
+    {"?match[]=a[5m]", BAD("1:2: parse error: unexpected \\\"[\\\"")},
+    {"?match[]={a=~%22.*%22}", BAD("match[] must contain at "
                                    "least one non-empty matcher")},
     {"?type=Record&exclude_alerts=F", GROUPS(GROUP RECORD "]}")},
     {"?exclude_alerts=x",
@@ -497,6 +504,36 @@ static void shows_rules_with_their_alerts(void **state)
         assert_string_equal(exchange_reply(x)->body.data, rule_answers[i].body);
         exchange_destroy(&x);
     }
+    alert_board_destroy(&from.alerts);
+    rule_board_destroy(&from.rules);
+}
+
+/* The loop also has the gate's answers to give. */
+static void selectors_do_not_hold_the_loop(void **state)
+{
+    static const struct label labels[] = {{"a", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"}};
+    enum { RULES = 300 };
+    struct serve_sources from = {.alerts = alert_board_create(), .rules = rule_board_create()};
+    struct rule_report *report = rule_report_create(1);
+    struct rule_shown *rules = arena_alloc_array(report->arena, RULES, sizeof(*rules));
+    struct exchange_head head = {.method = "GET", .path = "/api/v1/rules"};
+    uint64_t begin = clock_stage_ns();
+    (void)state;
+    for (size_t i = 0; i < RULES; i++)
+        rules[i] = (struct rule_shown){
+            .name = "r", .expr = "1", .query = "1", .error = "", .labels = {1, labels}};
+    report->groups[0] =
+        (struct rule_group_shown){.file = "f", .name = "g", .rules = rules, .n = RULES};
+    rule_board_put(from.rules, report);
+    /* just below its limit, and matches none */
+    struct exchange *x =
+        exchange_create("?match[]={a=~%22(.|.){1,15}[0-9=][!-~]%2B%22}", (mono_ms){0});
+    assert_true(exchange_start(x, &head, &from, NULL, NULL, NULL));
+    assert_string_equal(exchange_reply(x)->body.data,
+                        "{\"status\":\"error\",\"errorType\":\"execution\",\"error\":\"matching "
+                        "of selectors takes too long\"}");
+    assert_true(clock_stage_ns() - begin < UINT64_C(300000000));
+    exchange_destroy(&x);
     alert_board_destroy(&from.alerts);
     rule_board_destroy(&from.rules);
 }
@@ -607,6 +644,22 @@ static void refuses_methods_and_encodings(void **state)
     }
 }
 
+static void only_the_form_of_a_post_counts(void **state)
+{
+    static const char *const methods[] = {"GET", "HEAD", "POST"};
+    struct serve_sources from = {.version = "1"};
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(methods); i++) {
+        struct exchange_head head = {
+            .method = methods[i], .path = "/api/v1/query_exemplars", .is_form = true};
+        struct exchange *x = exchange_create("/?query=a", (mono_ms){0});
+        exchange_body(x, "query=sum(", 10);
+        assert_true(exchange_start(x, &head, &from, NULL, NULL, NULL));
+        assert_int_equal(exchange_reply(x)->status, str_eq(methods[i], "POST") ? 400 : 200);
+        exchange_destroy(&x);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -618,9 +671,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(workers_answer_refuse_and_give_up, setup, teardown),
         cmocka_unit_test(answers_at_once_what_needs_no_sample),
         cmocka_unit_test(shows_rules_with_their_alerts),
+        cmocka_unit_test(selectors_do_not_hold_the_loop),
         cmocka_unit_test(gives_rules_in_pages),
         cmocka_unit_test_setup_teardown(tells_statistics, setup, teardown),
         cmocka_unit_test(refuses_methods_and_encodings),
+        cmocka_unit_test(only_the_form_of_a_post_counts),
         cmocka_unit_test_setup_teardown(gives_ten_notes, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
