@@ -53,6 +53,18 @@ static bool parse_step(const char *text, int64_t *ms)
     return true;
 }
 
+/* What does not go together. */
+static int check_times(const struct cli_args *args, const struct times *t)
+{
+    if (args->time != NULL && args->start != NULL)
+        return bad("--time is for one time, not for a range from --start", args->time);
+    if (args->start == NULL && (args->end != NULL || args->step != NULL))
+        return bad("a range needs", "--start");
+    if (t->is_range && t->end < t->start)
+        return bad("--end is before --start", args->end != NULL ? args->end : "now");
+    return EXIT_CODE_OK;
+}
+
 static int read_times(const struct cli_args *args, struct times *t)
 {
     int64_t now = clock_read().wall.ms;
@@ -66,11 +78,7 @@ static int read_times(const struct cli_args *args, struct times *t)
         return bad("--end is neither RFC 3339 nor Unix seconds", args->end);
     if (args->step != NULL && !parse_step(args->step, &t->step))
         return bad("--step is not a duration like 30s", args->step);
-    if (args->start == NULL && (args->end != NULL || args->step != NULL))
-        return bad("a range needs", "--start");
-    if (t->is_range && t->end < t->start)
-        return bad("--end is before --start", args->end != NULL ? args->end : "now");
-    return EXIT_CODE_OK;
+    return check_times(args, t);
 }
 
 /* ---- the request ---- */

@@ -152,6 +152,7 @@ static void words_lead_to_exit_codes(void **state)
         {"pgvigil query a --end 5", 2, NULL, "a range needs: '--start'"},
         {"pgvigil query a --step 5m", 2, NULL, "a range needs: '--start'"},
         {"pgvigil query a --start 9 --end 5", 2, NULL, "--end is before --start: '5'"},
+        {"pgvigil query a --start 5 --end 9 --time 7", 2, NULL, "--time is for one time"},
         {"pgvigil query a --start 5 --step 0s", 2, NULL, "--step is not a duration"},
         {"pgvigil query a --start 5 --step -5", 2, NULL, "--step is not a duration"},
         {"pgvigil query sum(", 2, NULL, "parse error"},
