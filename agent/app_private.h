@@ -77,6 +77,7 @@ void app_flush_alerts(struct app *app, struct now now);
 
 /* ---- app_rules.c ---- */
 /* Takes over the set. */
+void app_rules_label(struct app *app); /* alerts carry what the configuration says */
 void app_rules_start(struct app *app, struct rule_set **set, const struct alerts_image *image);
 /* Gives up evaluations that hang. */
 void app_rules_check_far(struct app *app, struct now now);

@@ -192,16 +192,18 @@ static int64_t complete_since(void *arg)
 
 /* ---- life ---- */
 
+void app_rules_label(struct app *app)
+{
+    struct label labels[CONFIG_ALERT_LABELS_MAX];
+    rules_set_external(app->rules, labels, config_alert_labels(app->config, labels));
+}
+
 void app_rules_start(struct app *app, struct rule_set **set, const struct alerts_image *image)
 {
     app->far_head = joined_head_create(app->head);
     app->far_workers = workers_create(app->loop, FAR_THREADS);
-    struct label labels[CONFIG_ALERT_LABELS_MAX];
-    size_t label_count = config_alert_labels(app->config, labels);
     app->rules = rules_create(&(struct rules_opts){
         .evaluation_interval_ms = app->config->evaluation_interval_ms,
-        .external_labels = labels,
-        .external_label_count = label_count,
         .external_url = app->page_url,
         .series = app->series,
         .reader = head_reader(app->head),
@@ -215,6 +217,7 @@ void app_rules_start(struct app *app, struct rule_set **set, const struct alerts
         .sources = app->sources,
         .arg = app,
     });
+    app_rules_label(app);
     rules_load(app->rules, *set, loop_now(app->loop));
     *set = NULL;
     rules_restore(app->rules, image->alerts, image->alert_count, image->evaluated_at,

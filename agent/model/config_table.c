@@ -104,7 +104,7 @@ static const struct setting top_rows[] = {
      NULL, true, "how long samples are kept"},
     {"history.max_size", SETTING_SIZE, TOP(history.max_size_bytes), "2GiB", 16 * MIB,
      INT64_C(1024) * 1024 * MIB, NULL, true, "history.db stays below this size"},
-    {"external_labels", SETTING_LABELS, 0, NULL, 0, EXTERNAL_MAX, NULL, false,
+    {"external_labels", SETTING_LABELS, 0, NULL, 0, EXTERNAL_MAX, NULL, true,
      "labels on all alerts that leave the agent"},
     {"secret_modes", SETTING_WORD, TOP(secret_modes), "strict", 0, 0, mode_words, true,
      "strict: secret files must not be readable by others"},

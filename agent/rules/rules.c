@@ -16,15 +16,30 @@
 #define ARENA_MAX  (64 * 1024 * 1024)
 #define SLACK_MS   250 /* ticks come with a little jitter: one that is early by less is on time */
 
+static void free_external(struct rules *r)
+{
+    for (size_t i = 0; i < r->external.n; i++) {
+        mem_free((void *)(uintptr_t)r->external.v[i].name);
+        mem_free((void *)(uintptr_t)r->external.v[i].value);
+    }
+    mem_free((void *)(uintptr_t)r->external.v);
+    r->external = (struct labels){0};
+}
+
+void rules_set_external(struct rules *r, const struct label *labels, size_t n)
+{
+    struct label *external = mem_alloc_array(n + 1, sizeof(*external));
+    for (size_t i = 0; i < n; i++)
+        external[i] = (struct label){mem_strdup(labels[i].name), mem_strdup(labels[i].value)};
+    free_external(r);
+    r->external = (struct labels){n, external};
+}
+
 struct rules *rules_create(const struct rules_opts *opts)
 {
     struct rules *r = mem_alloc(sizeof(*r));
     r->opts = *opts;
-    struct label *external = mem_alloc_array(opts->external_label_count + 1, sizeof(*external));
-    for (size_t i = 0; i < opts->external_label_count; i++)
-        external[i] = (struct label){mem_strdup(opts->external_labels[i].name),
-                                     mem_strdup(opts->external_labels[i].value)};
-    r->external = (struct labels){opts->external_label_count, external};
+    rules_set_external(r, opts->external_labels, opts->external_label_count);
     r->arena = arena_create(ARENA_KEEP, ARENA_MAX);
     r->builder = batch_builder_create(opts->series);
     r->settled = MONO_UNSET;
@@ -39,11 +54,7 @@ void rules_destroy(struct rules **rules)
         return;
     groups_free(r->groups, r->count);
     rule_set_destroy(&r->set);
-    for (size_t i = 0; i < r->external.n; i++) {
-        mem_free((void *)(uintptr_t)r->external.v[i].name);
-        mem_free((void *)(uintptr_t)r->external.v[i].value);
-    }
-    mem_free((void *)(uintptr_t)r->external.v);
+    free_external(r);
     batch_builder_destroy(&r->builder);
     arena_destroy(&r->arena);
     MEM_FREE_NULL(rules);

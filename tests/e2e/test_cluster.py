@@ -290,7 +290,14 @@ def test_nothing_survives_its_starter(signal_name):
         "time.sleep(60)\n"
     )
     command = [sys.executable, "-c", code, os.path.dirname(HERE)]
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    child = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        # a shell's background job hands SIGINT on as ignored
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     scratch, *pids = child.stdout.readline().split()
     family = [(pid, proc.identity(int(pid))) for pid in pids]
     child.send_signal(getattr(signal, f"SIG{signal_name}"))

@@ -75,6 +75,9 @@ struct rules_opts {
 
 struct rules *rules_create(const struct rules_opts *opts);
 void rules_destroy(struct rules **rules);
+/* Labels are copied. Alerts under the former ones end with their rule's next run, as any that is no
+ * longer in the result. */
+void rules_set_external(struct rules *rules, const struct label *labels, size_t n);
 /* Takes over the set. Alerts of rules that stay (file, group, name) keep their state; those of
  * rules that are gone are resolved with reason `removed`. */
 void rules_load(struct rules *rules, struct rule_set *set, struct now now);

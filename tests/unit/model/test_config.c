@@ -505,7 +505,7 @@ static void what_needs_a_restart(void **state)
         {"state_dir: /elsewhere\n", "state_dir"},
         {"health_dir: /elsewhere\n", "health_dir"},
         {"evaluation_interval: 5s\n", "evaluation_interval"},
-        {"external_labels: {dc: x}\n", "external_labels"},
+        {"external_labels: {dc: x}\n", NULL},
         {"cluster: other\nscope: cluster\n", NULL},
         {"intervals: {activity: 7s}\ngate: {max_lag: 9s}\nrules: []\n", NULL},
     };
