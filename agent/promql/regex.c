@@ -74,6 +74,35 @@ static bool walk_literal_run(struct walk *w)
     return true;
 }
 
+/* Length of what belongs to the `\x`, `\p` or `\P` at s behind its letter; 0 if that is wrong. */
+static size_t escape_tail(const char *s)
+{
+    static const char hex[] = "0123456789abcdefABCDEF";
+    bool is_hex = s[1] == 'x';
+    size_t n;
+
+    if (s[2] == '{') {
+        n = is_hex ? strspn(s + 3, hex) : strcspn(s + 3, "}");
+        return n > 0 && s[3 + n] == '}' ? n + 2 : 0;
+    }
+    if (is_hex)
+        return strspn(s + 2, hex) >= 2 ? 2 : 0;
+    return is_alnum(s[2]) ? 1 : 0;
+}
+
+/* Taken whole, so that their braces are not read as a repeat. */
+static bool walk_code(struct walk *w)
+{
+    size_t n = escape_tail(w->s);
+
+    if (n == 0)
+        return refuse(w,
+                      w->s[1] == 'x' ? "invalid escape sequence" : "invalid character class range",
+                      w->s, size_min(strlen(w->s), 3));
+    copy(w, 2 + n);
+    return true;
+}
+
 static bool walk_escape(struct walk *w, bool in_class)
 {
     char c = w->s[1];
@@ -92,6 +121,8 @@ static bool walk_escape(struct walk *w, bool in_class)
         return refuse(w, "invalid escape sequence", w->s, 2);
     if ((unsigned char)c >= 0x80)
         return refuse(w, "invalid escape sequence", w->s, 1 + str_utf8_len(w->s + 1));
+    if (strchr("xpP", c))
+        return walk_code(w);
     copy(w, 2);
     return true;
 }
@@ -290,6 +321,32 @@ static bool match_literals(const struct regex *regex, const char *text)
     (PCRE2_UTF | PCRE2_MATCH_INVALID_UTF | PCRE2_DOLLAR_ENDONLY | PCRE2_NEVER_BACKSLASH_C)
 #define WHOLE_OPTIONS (COMPILE_OPTIONS | PCRE2_DOTALL | PCRE2_ANCHORED | PCRE2_ENDANCHORED)
 
+/* RE2's words for what pcre2 finds. */
+static const char *compile_reason(int code)
+{
+    static const struct {
+        int code;
+        const char *text;
+    } known[] = {
+        {PCRE2_ERROR_MISSING_CLOSING_PARENTHESIS, "missing closing )"},
+        {PCRE2_ERROR_UNMATCHED_CLOSING_PARENTHESIS, "unexpected )"},
+        {PCRE2_ERROR_QUANTIFIER_INVALID, "missing argument to repetition operator"},
+        {PCRE2_ERROR_QUANTIFIER_OUT_OF_ORDER, "invalid repeat count"},
+        {PCRE2_ERROR_CLASS_RANGE_ORDER, "invalid character class range"},
+        {PCRE2_ERROR_CLASS_INVALID_RANGE, "invalid character class range"},
+        {PCRE2_ERROR_UNKNOWN_POSIX_CLASS, "invalid character class range"},
+        {PCRE2_ERROR_MALFORMED_UNICODE_PROPERTY, "invalid character class range"},
+        {PCRE2_ERROR_UNKNOWN_UNICODE_PROPERTY, "invalid character class range"},
+        {PCRE2_ERROR_CODE_POINT_TOO_BIG, "invalid escape sequence"},
+        {PCRE2_ERROR_UNICODE_DISALLOWED_CODE_POINT, "invalid escape sequence"},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(known); i++)
+        if (known[i].code == code)
+            return known[i].text;
+    return NULL;
+}
+
 static bool compile(struct regex *regex, const char *pattern, const struct buf *translated,
                     uint32_t options, struct err *err)
 {
@@ -300,12 +357,10 @@ static bool compile(struct regex *regex, const char *pattern, const struct buf *
         pcre2_compile((PCRE2_SPTR)translated->data, translated->len, options, &code, &offset, NULL);
     if (!regex->code) {
         PCRE2_UCHAR why[128];
+        const char *reason = compile_reason(code);
 
         pcre2_get_error_message(code, why, sizeof(why));
-        return err_set(err, ERR_INVALID, "%s: `%.128s`",
-                       code == PCRE2_ERROR_MISSING_CLOSING_PARENTHESIS     ? "missing closing )"
-                       : code == PCRE2_ERROR_UNMATCHED_CLOSING_PARENTHESIS ? "unexpected )"
-                                                                           : (const char *)why,
+        return err_set(err, ERR_INVALID, "%s: `%.128s`", reason ? reason : (const char *)why,
                        pattern);
     }
     regex->context = pcre2_match_context_create(NULL);
