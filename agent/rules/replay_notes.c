@@ -252,6 +252,7 @@ void replay_notes_gap(struct replay_notes *notes, wall_ms from, wall_ms to, wall
     struct replay_outcome *o = notes->outcome;
     if (o->gap_count == REPLAY_GAPS_MAX || to.ms <= o->start.ms)
         return;
+    from.ms = i64_max(from.ms, o->start.ms); /* what warms up is not shown */
     o->gaps = mem_realloc_array(o->gaps, o->gap_count + 1, sizeof(*o->gaps));
     o->gaps[o->gap_count++] = (struct replay_gap){from, to, resumed};
 }

@@ -21,7 +21,7 @@
 #define REPLAY_GAPS_MAX       10000
 
 struct replay_gap {
-    wall_ms from, to; /* last sample before it, first one behind it or the end */
+    wall_ms from, to; /* last sample before it or the start, first one behind it or the end */
     wall_ms resumed;  /* first step behind it: when every collector has been heard */
 };
 

@@ -344,6 +344,7 @@ static void test_data_that_begins_and_ends(void **state)
     put(&mr, "m", AT(60), AT(120), 5000, 9);
     struct replay_outcome *o = replay(&mr, HIGH, AT(0), AT(240), 0);
     assert_int_equal(o->gap_count, 2);
+    assert_int_equal(o->gaps[0].from.ms, AT(0)); /* not of the time that warms up */
     assert_true(o->gaps[0].to.ms >= AT(60) && o->gaps[0].to.ms <= AT(60) + 10000);
     assert_true(o->gaps[1].from.ms <= AT(120) && o->gaps[1].to.ms == AT(240));
     assert_int_equal(o->rules[0].firing_count, 1);
