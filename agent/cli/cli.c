@@ -5,6 +5,7 @@
 #include "pgvigil/cli/cli.h"
 
 #include <curl/curl.h>
+#include <errno.h>
 #include <libpq-fe.h>
 #include <microhttpd.h>
 #include <sqlite3.h>
@@ -356,6 +357,15 @@ static int parse_words(struct parse *p)
     return EXIT_CODE_OK;
 }
 
+/* A full disk must not look like an empty answer. */
+static int finish_output(int rc)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return rc;
+    fprintf(stderr, "pgvigil: cannot write to standard output: %s\n", strerror(errno));
+    return rc == EXIT_CODE_OK ? EXIT_CODE_FAILED : rc;
+}
+
 int cli_main(int argc, char **argv, int (*run_daemon)(const struct cli_args *args))
 {
     struct cli_args args = {0};
@@ -387,5 +397,5 @@ int cli_main(int argc, char **argv, int (*run_daemon)(const struct cli_args *arg
         fprintf(stderr, "usage: %s\n", command->usage);
         return EXIT_CODE_USAGE;
     }
-    return command->run(&args);
+    return finish_output(command->run(&args));
 }

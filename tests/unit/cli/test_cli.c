@@ -2,9 +2,11 @@
  * The command line through its one entrance: words in, exit code and both outputs out. The daemon
  * is a fake for `run`, and the real HTTP side over made-up verdicts for the rest.
  */
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio_ext.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -113,6 +115,23 @@ static int teardown(void **state)
     (void)state;
     snprintf(command, sizeof(command), "rm -rf '%s'", t.dir);
     return system(command);
+}
+
+static void a_full_disk_is_a_failure(void **state)
+{
+    char words[] = "pgvigil", command[] = "grants", *argv[] = {words, command, NULL};
+    (void)state;
+    fflush(stdout);
+    int old = dup(STDOUT_FILENO), full = open("/dev/full", O_WRONLY);
+    assert_true(full >= 0);
+    dup2(full, STDOUT_FILENO);
+    int rc = cli_main(2, argv, fake_daemon);
+    __fpurge(stdout); /* what could not be written */
+    clearerr(stdout);
+    dup2(old, STDOUT_FILENO);
+    close(old);
+    close(full);
+    assert_int_equal(rc, 1);
 }
 
 /* ---- words ---- */
@@ -463,9 +482,13 @@ int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        CASE(words_lead_to_exit_codes),        CASE(options_reach_the_daemon),
-        CASE(check_config_tells_all_findings), CASE(health_believes_a_file_for_its_lease),
-        CASE(status_tells_the_verdict_first),  CASE(query_reads_the_history_file),
+        CASE(a_full_disk_is_a_failure),
+        CASE(words_lead_to_exit_codes),
+        CASE(options_reach_the_daemon),
+        CASE(check_config_tells_all_findings),
+        CASE(health_believes_a_file_for_its_lease),
+        CASE(status_tells_the_verdict_first),
+        CASE(query_reads_the_history_file),
     };
     log_init(LOG_LEVEL_ERROR);
     return cmocka_run_group_tests(tests, NULL, NULL);
