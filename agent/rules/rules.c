@@ -77,8 +77,14 @@ void put_pair(struct label *pairs, size_t *n, const char *name, const char *valu
             return;
         }
     }
-    if (*n < LABELS_MAX)
+    if (*n < PAIRS_MAX)
         pairs[(*n)++] = (struct label){name, value};
+}
+
+bool fit_labels(const struct labels *labels, size_t max, struct err *err)
+{
+    return labels->n <= max ||
+           err_set(err, ERR_LIMIT, "more than %zu labels, with those of the rule", max);
 }
 
 const struct promql_sample *value_samples(const struct promql_value *value,

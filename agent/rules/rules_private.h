@@ -74,8 +74,12 @@ void rules_send_batch(struct rules *r, struct rule_run *run);
 struct promql_limits rule_limits(const struct rules *r);
 /* Sample times of the run that is under way. */
 wall_ms group_sample_time(const struct group_run *group);
-/* Sets the pair, over one of this name. */
+/* More than fit_labels accepts: what is too much is seen there, not cut off in silence. */
+#define PAIRS_MAX (2 * LABELS_MAX)
+/* Sets the pair, over one of this name; there is room for PAIRS_MAX. */
 void put_pair(struct label *pairs, size_t *n, const char *name, const char *value);
+
+bool fit_labels(const struct labels *labels, size_t max, struct err *err) MUST_CHECK;
 
 /* ---- load.c ---- */
 void groups_free(struct group_run *groups, size_t n);

@@ -9,6 +9,8 @@
 #include "pgvigil/base/str.h"
 #include "pgvigil/rules/template.h"
 
+#define ALERT_LABELS_MAX (LABELS_MAX - 2) /* beside name and alertstate of its series */
+
 /* ---- `query` of templates ---- */
 
 /* Results may point into an expression, so it lives as long as what is built from them. */
@@ -51,7 +53,7 @@ static void drop_queries(struct rules *r)
 static struct labels alert_labels(struct rules *r, const struct rule *rule,
                                   const struct labels *sample, const struct template_data *data)
 {
-    struct label *pairs = arena_alloc_array(r->arena, LABELS_MAX, sizeof(*pairs));
+    struct label *pairs = arena_alloc_array(r->arena, PAIRS_MAX, sizeof(*pairs));
     size_t n = 0;
     for (size_t i = 0; i < sample->n; i++)
         if (!str_eq(sample->v[i].name, LABEL_METRIC))
@@ -198,9 +200,12 @@ bool run_alert(struct rules *r, const struct group_run *group, struct rule_run *
     if (n > ALERTS_PER_RULE_MAX)
         return err_set(err, ERR_LIMIT, "more than %d alerts", ALERTS_PER_RULE_MAX);
     struct alert *alerts = arena_alloc_array(r->arena, n, sizeof(*alerts));
-    for (size_t i = 0; i < n; i++)
+    bool ok = true;
+    for (size_t i = 0; i < n && ok; i++) {
         alerts[i] = build_alert(r, group, run, &samples[i]);
-    bool ok = apply(r, group, run, alerts, n, err);
+        ok = fit_labels(&alerts[i].labels, ALERT_LABELS_MAX, err);
+    }
+    ok = ok && apply(r, group, run, alerts, n, err);
     drop_queries(r);
     return ok;
 }

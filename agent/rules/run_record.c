@@ -7,6 +7,8 @@
 
 #include "pgvigil/base/str.h"
 
+#define RECORD_LABELS_MAX (LABELS_MAX - 1) /* beside the name */
+
 struct recorded {
     uint64_t hash;
     struct labels labels; /* without the name, which all have in common */
@@ -17,7 +19,7 @@ struct recorded {
 static struct labels record_labels(struct arena *arena, const struct rule *rule,
                                    const struct labels *sample)
 {
-    struct label *pairs = arena_alloc_array(arena, LABELS_MAX, sizeof(*pairs));
+    struct label *pairs = arena_alloc_array(arena, PAIRS_MAX, sizeof(*pairs));
     size_t n = 0;
     for (size_t i = 0; i < sample->n; i++)
         if (!str_eq(sample->v[i].name, LABEL_METRIC))
@@ -74,6 +76,8 @@ bool run_record(struct rules *r, const struct group_run *group, struct rule_run 
     struct recorded *all = arena_alloc_array(r->arena, n, sizeof(*all));
     for (size_t i = 0; i < n; i++) {
         all[i].labels = record_labels(r->arena, run->rule, &samples[i].labels);
+        if (!fit_labels(&all[i].labels, RECORD_LABELS_MAX, err))
+            return false;
         all[i].hash = labels_hash(&all[i].labels);
         all[i].value = samples[i].value;
     }

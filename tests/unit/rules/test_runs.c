@@ -208,6 +208,36 @@ static void series_follow_their_rule_over_a_reload(void **state)
     teardown(&b);
 }
 
+/* Labels that fit into no series are told, and none is left out of an alert: its name least. */
+static void too_many_labels_are_an_error(void **state)
+{
+    static const struct {
+        const char *rule;
+        int most;
+    } rows[] = {{"alert: A, expr: 'metric > 5'", 27}, {"record: r, expr: metric", 30}};
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        for (int more = 0; more < 2; more++) {
+            struct bench b;
+            char text[1000] = "";
+            size_t n = (size_t)snprintf(text, sizeof(text),
+                                        "groups: [{name: g, rules: [{%s, labels: {", rows[i].rule);
+            /* beside node, and alertname and region of an alert */
+            for (int k = 0; k < rows[i].most + more; k++)
+                n += (size_t)snprintf(text + n, sizeof(text) - n, "l%d: x,", k);
+            snprintf(text + n, sizeof(text) - n, "}}]}]");
+            setup(&b, text);
+            run(&b, 6, 1);
+            assert_string_equal(error_of(&b, 0),
+                                !more    ? ""
+                                : i == 0 ? "more than 30 labels, with those of the rule"
+                                         : "more than 31 labels, with those of the rule");
+            assert_true(isnan(ask(&b, i == 0 ? "ALERTS{alertname=\"A\"}" : "r")) == (more == 1));
+            teardown(&b);
+        }
+    }
+}
+
 /* The tick in which an alert becomes active may be some milliseconds later than the others. */
 static void jitter_costs_no_interval(void **state)
 {
@@ -267,6 +297,7 @@ int main(void)
         cmocka_unit_test(templates_can_query_and_know_the_url),
         cmocka_unit_test(a_doubtful_result_is_reported),
         cmocka_unit_test(series_follow_their_rule_over_a_reload),
+        cmocka_unit_test(too_many_labels_are_an_error),
         cmocka_unit_test(jitter_costs_no_interval),
         cmocka_unit_test(groups_run_in_order_each_at_its_interval),
     };
