@@ -32,13 +32,14 @@ static void on_rule_samples(struct batch *batch, void *arg)
 static void on_alert_change(const struct alert *alert, enum alert_state from, void *arg)
 {
     struct app *app = arg;
-    char labels[600];
+    char labels[600], name[200];
     struct buf b;
     buf_init(&b, sizeof(labels) - 1);
     labels_print(&alert->labels, &b);
     if (alert->state != from) {
-        log_info("alert alertname=%s from=%s to=%s value=%g reason=%s labels=%s", alert->rule,
-                 alert_state_name(from), alert_state_name(alert->state), alert->value,
+        log_info("alert alertname=%s from=%s to=%s value=%g reason=%s labels=%s",
+                 log_quote(name, sizeof(name), alert->rule), alert_state_name(from),
+                 alert_state_name(alert->state), alert->value,
                  *alert->reason != '\0' ? alert->reason : "-",
                  log_quote(labels, sizeof(labels), b.data));
     }

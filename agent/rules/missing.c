@@ -262,15 +262,14 @@ static void look_at_selector(const struct promql_selected *s, void *arg)
 
 static void tell(const struct group_run *group, const struct rule_run *run, bool was_missing)
 {
-    char file[300], name[200], quoted[2 * RULE_TEXT_MAX];
+    char file[300], group_name[200], name[200], quoted[2 * RULE_TEXT_MAX];
+    log_quote(file, sizeof(file), group->group->file);
+    log_quote(group_name, sizeof(group_name), group->group->name);
+    log_quote(name, sizeof(name), run->rule->name);
     if (run->missing[0] == '\0' && was_missing)
-        log_info("rule has its series now file=%s group=%s rule=%s",
-                 log_quote(file, sizeof(file), group->group->file),
-                 log_quote(name, sizeof(name), group->group->name), run->rule->name);
+        log_info("rule has its series now file=%s group=%s rule=%s", file, group_name, name);
     else if (run->missing[0] != '\0' && !was_missing)
-        log_warn("rule without series file=%s group=%s rule=%s why=%s",
-                 log_quote(file, sizeof(file), group->group->file),
-                 log_quote(name, sizeof(name), group->group->name), run->rule->name,
+        log_warn("rule without series file=%s group=%s rule=%s why=%s", file, group_name, name,
                  log_quote(quoted, sizeof(quoted), run->missing));
 }
 

@@ -119,21 +119,20 @@ wall_ms group_sample_time(const struct group_run *group)
 static void note_result(struct rules *r, const struct group_run *group, struct rule_run *run,
                         bool ok, const struct err *err)
 {
+    char name[200], quoted[256];
     r->stats.evaluations_total++;
     run->run_at = group->began.wall;
     run->run_ns = (int64_t)(clock_stage_ns() - group->rule_began_ns);
     if (ok) {
         if (run->error[0] != '\0')
-            log_info("rule works again rule=%s", run->rule->name);
+            log_info("rule works again rule=%s", log_quote(name, sizeof(name), run->rule->name));
         run->error[0] = '\0';
         return;
     }
     r->stats.failures_total++;
-    if (run->error[0] == '\0') {
-        char quoted[256];
-        log_warn("rule failed rule=%s error=%s", run->rule->name,
+    if (run->error[0] == '\0')
+        log_warn("rule failed rule=%s error=%s", log_quote(name, sizeof(name), run->rule->name),
                  log_quote(quoted, sizeof(quoted), err->text));
-    }
     str_copy(run->error, sizeof(run->error), err->text);
 }
 
@@ -145,9 +144,10 @@ static void keep_note(struct rule_run *run, const struct promql_value *value)
         return;
     str_copy(run->note, sizeof(run->note), text);
     if (*text != '\0') {
-        char quoted[256];
+        char name[200], quoted[256];
         log_at(value->notes[0].is_warning ? LOG_LEVEL_WARN : LOG_LEVEL_INFO,
-               "rule has a doubtful result rule=%s note=%s", run->rule->name,
+               "rule has a doubtful result rule=%s note=%s",
+               log_quote(name, sizeof(name), run->rule->name),
                log_quote(quoted, sizeof(quoted), text));
     }
 }

@@ -1,6 +1,8 @@
 /* What a run of a group does beside the life of its alerts: Prometheus' details. */
 #include "rules_bench.h"
 
+#include "pgvigil/base/log.h"
+
 static const char *const two_nodes[] = {"pg1", "pg2", NULL};
 static const char *const same_node[] = {"pg1", NULL};
 
@@ -186,6 +188,29 @@ static void a_doubtful_result_is_reported(void **state)
     teardown(&b);
 }
 
+static void keep_line(enum log_level level, const char *line, void *arg)
+{
+    (void)level;
+    str_copy(arg, 300, line);
+}
+
+/* Any text may be the name of an alert, and lines of the log are read by programs. */
+static void names_with_blanks_are_quoted_in_the_log(void **state)
+{
+    struct bench b;
+    char line[300] = "";
+    (void)state;
+    setup(&b, "groups: [{name: g, limit: 1, rules: [{alert: Two words, expr: "
+              "'metric > 5 or vector(1)'}]}]");
+    log_set_sink(keep_line, line);
+    run(&b, 6, 1);
+    assert_non_null(strstr(line, "rule failed rule=\"Two words\" error="));
+    run(&b, 1, 1);
+    assert_non_null(strstr(line, "rule works again rule=\"Two words\""));
+    log_set_sink(NULL, NULL);
+    teardown(&b);
+}
+
 /* A rule that moves within its group goes on with its series; a new rule in its place has its own.
  */
 static void series_follow_their_rule_over_a_reload(void **state)
@@ -296,6 +321,7 @@ int main(void)
         cmocka_unit_test(values_and_annotations_follow_and_labels_stay),
         cmocka_unit_test(templates_can_query_and_know_the_url),
         cmocka_unit_test(a_doubtful_result_is_reported),
+        cmocka_unit_test(names_with_blanks_are_quoted_in_the_log),
         cmocka_unit_test(series_follow_their_rule_over_a_reload),
         cmocka_unit_test(too_many_labels_are_an_error),
         cmocka_unit_test(jitter_costs_no_interval),
