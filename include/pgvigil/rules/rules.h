@@ -83,7 +83,8 @@ void rules_set_external(struct rules *rules, const struct label *labels, size_t 
 void rules_load(struct rules *rules, struct rule_set *set, struct now now);
 /*
  * Pending and firing alerts of the last run; before the first tick, after rules_load. What fired
- * goes on firing; what was pending is so for as long as it was before down_since, the last
+ * goes on firing, and until its windows and the rules that feed it have come anew nothing that is
+ * missing ends it; what was pending is so for as long as it was before down_since, the last
  * evaluation of that run (WALL_UNSET = nobody knows: it starts anew). Alerts whose rule is gone are
  * resolved at once.
  */
