@@ -169,7 +169,8 @@ BAD = [
      'invalid parameter "start": cannot parse "" to a valid timestamp'),
     ("series", {}, 400, "bad_data", "no match[] parameter provided"),
     ("series", {"match[]": '{a=~".*"}'}, 400, "bad_data", ""),
-    ("labels", {"match[]": "sum("}, 400, "bad_data", 'invalid parameter "match[]": 1:4: parse error: unexpected "("'),
+    ("series", {"match[]": "sum("}, 400, "bad_data", 'invalid parameter "match[]": 1:4: parse error: unexpected "("'),
+    ("labels", {"match[]": "sum("}, 400, "bad_data", '1:4: parse error: unexpected "("'),
     ("label/%ff/values", {}, 400, "bad_data", "invalid label name: "),
 ]  # fmt: skip
 
@@ -241,8 +242,31 @@ OWN = [
 ]  # fmt: skip
 
 
+WRONG = [
+    *(("query", {"query": query}) for query in [
+        "", "foo{", "sum(", "rate(db_up)", "1 == 1", "x and 1", "{}", "nosuch(1)", "abs(1, 2)", "a[5m", "a b",
+        "a @ foo", "db_up ==", "a=", "db_up)", "](", "sum without", '"a', "`a", r'"\q"', r'"\xzz"', r'"\18"', r'"\u12"',
+        r'"\uD800"', 'a "x"', 'a "xxxxxxxxxxxxxxx"', "a 'x\"y'", "a{b=c}", 'count_values("", nosuch)',
+        "a + on(b) group_left(b) c", "a and on(b) group_left c"]),
+    ("query", {"query": "1", "time": "2023-02-29T00:00:00Z"}),
+    ("query", {"query": "1", "timeout": "1h1d"}),
+    ("query_range", {"query": "1", "start": 1, "end": 2}),
+    ("query_range", {"query": "1", "start": 2, "end": 1, "step": 1}),
+    ("query_range", {"query": "1", "start": 1, "end": 2, "step": "5m5"}),
+    ("series", {}),
+    ("series", {"match[]": "{}"}),
+    ("series", {"match[]": "up[5m]"}),
+    ("series", {"match[]": '"x"'}),
+    ("series", {"match[]": "nosuch", "start": "x"}),
+    ("labels", {"match[]": "{}"}),
+    ("labels", {"match[]": "foo{"}),
+    ("query_exemplars", {"query": "a", "start": 2, "end": 1}),
+    ("format_query", {"query": "foo{"}),
+]  # fmt: skip
+
+
 def test_texts_are_those_of_a_real_prometheus(cluster, make_agent):
-    """format_query of all shipped rules and of what is special, beside Prometheus' own."""
+    """format_query of all shipped rules and of what is special, and errors, beside Prometheus' own."""
     tool = shutil.which("prometheus")
     if not tool:
         pytest.skip("prometheus is not installed")
@@ -271,6 +295,9 @@ def test_texts_are_those_of_a_real_prometheus(cluster, make_agent):
             for query in queries:
                 want = other.data("format_query", {"query": query}, post=True)
                 assert api.data("format_query", {"query": query}, post=True) == want
+            for path, params in WRONG:
+                found = api.error(path, params, post=True)
+                assert found == other.error(path, params, post=True), (path, params)
         finally:
             server.terminate()
     shutil.rmtree(home, ignore_errors=True)
