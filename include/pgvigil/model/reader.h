@@ -43,7 +43,7 @@ struct read_request {
      * the points between two of them the newest is enough. A reader may still give all of them.
      */
     int64_t grid_start, step_ms;
-    size_t max_points;    /* ERR_LIMIT over it */
+    size_t max_points; /* ERR_LIMIT over it */
     /* True: give up with ERR_TIMEOUT; asked while series are matched. May be NULL. */
     bool (*cancelled)(void *arg);
     void *arg;
