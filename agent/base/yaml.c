@@ -544,3 +544,25 @@ char *yaml_read_file(const char *path, size_t max, size_t *len, struct err *err)
     close(fd);
     return data;
 }
+
+bool yaml_read_stream(FILE *f, const char *name, struct buf *text, struct diag *diag)
+{
+    char *step;
+    size_t n;
+
+    /* Room for more than a file may have: what is a little longer is told by the parser. */
+    buf_init(text, YAML_FILE_MAX + READ_STEP_BYTES);
+    if (!f) {
+        diag_add(diag, name, 0, 0, "cannot be read: %m");
+        return false;
+    }
+    step = mem_alloc(READ_STEP_BYTES);
+    while (buf_ok(text) && (n = fread(step, 1, READ_STEP_BYTES, f)) > 0)
+        buf_add(text, step, n);
+    if (ferror(f))
+        diag_add(diag, name, 0, 0, "cannot be read: %m");
+    else if (!buf_ok(text))
+        diag_add(diag, name, 0, 0, "larger than %d bytes", YAML_FILE_MAX);
+    mem_free(step);
+    return !ferror(f) && buf_ok(text);
+}

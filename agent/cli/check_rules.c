@@ -11,7 +11,6 @@
 
 /* promtool's exit code for findings of the lint alone, with --lint-fatal. */
 #define EXIT_LINT 3
-#define READ_STEP 65536
 
 struct check {
     bool lint; /* for duplicate rules, the only check of rules that promtool has */
@@ -110,16 +109,6 @@ static void tell(struct check *check, struct rule_set *set, struct diag *diag)
     rule_set_destroy(&set);
 }
 
-/* Also what is no regular file: /dev/stdin, or `<(command)` of a shell. */
-static bool read_all(FILE *f, struct buf *text)
-{
-    char step[READ_STEP];
-    size_t n;
-    while (f != NULL && buf_ok(text) && (n = fread(step, 1, sizeof(step), f)) > 0)
-        buf_add(text, step, n);
-    return f != NULL && !ferror(f);
-}
-
 /* f NULL: it could not be opened, errno says why. */
 static void check_stream(struct check *check, FILE *f, const char *name)
 {
@@ -127,12 +116,7 @@ static void check_stream(struct check *check, FILE *f, const char *name)
     struct buf text;
     struct rule_set *set = NULL;
     diag_init(&diag);
-    buf_init(&text, (size_t)YAML_FILE_MAX + READ_STEP); /* what is longer is told by the parser */
-    if (!read_all(f, &text))
-        diag_add(&diag, name, 0, 0, "cannot be read: %m");
-    else if (!buf_ok(&text))
-        diag_add(&diag, name, 0, 0, "larger than %d bytes", YAML_FILE_MAX);
-    else
+    if (yaml_read_stream(f, name, &text, &diag))
         set = rule_set_parse(name, text.data, text.len, &diag);
     tell(check, set, &diag);
     buf_deinit(&text);

@@ -13,7 +13,6 @@
 #include "rule_test_parts.h"
 
 #define INTERVAL_DEFAULT_MS 60000
-#define READ_STEP           16384
 
 struct reading {
     struct diag *diag;
@@ -403,32 +402,16 @@ struct rule_test *rule_test_parse(const char *file, const char *text, size_t len
     return test;
 }
 
-/* What is longer than a file may be is told by the parser. */
-static bool read_all(const char *path, struct buf *text)
-{
-    char step[READ_STEP];
-    size_t n;
-    FILE *f = fopen(path, "re");
-    while (f != NULL && buf_ok(text) && (n = fread(step, 1, sizeof(step), f)) > 0)
-        buf_add(text, step, n);
-    bool ok = f != NULL && !ferror(f);
-    if (f != NULL)
-        fclose(f);
-    return ok;
-}
-
 struct rule_test *rule_test_load(const char *path, struct diag *diag)
 {
     struct rule_test *test = NULL;
     struct buf text;
-    buf_init(&text, (size_t)YAML_FILE_MAX + READ_STEP);
-    if (!read_all(path, &text))
-        diag_add(diag, path, 0, 0, "cannot be read: %m");
-    else if (!buf_ok(&text))
-        diag_add(diag, path, 0, 0, "larger than %d bytes", YAML_FILE_MAX);
-    else
+    FILE *f = fopen(path, "re");
+    if (yaml_read_stream(f, path, &text, diag))
         test = rule_test_parse(path, text.data, text.len, diag);
     buf_deinit(&text);
+    if (f != NULL)
+        fclose(f);
     return test;
 }
 

@@ -11,6 +11,9 @@
 #ifndef PGVIGIL_BASE_YAML_H
 #define PGVIGIL_BASE_YAML_H
 
+#include <stdio.h>
+
+#include "pgvigil/base/buf.h"
 #include "pgvigil/base/diag.h"
 #include "pgvigil/base/err.h"
 
@@ -58,5 +61,10 @@ bool yaml_is_null(const struct yaml_node *node);
 bool yaml_bool(const struct yaml_node *node, bool *out) MUST_CHECK;
 /* Reads a whole file into memory: NUL-terminated, mem_free. For rule and secret files too. */
 char *yaml_read_file(const char *path, size_t max, size_t *len, struct err *err) MUST_CHECK;
+/*
+ * Also what is no regular file: a pipe, /dev/stdin; waits for its end. f NULL: it could not be
+ * opened, errno says why. False: the finding is told. The text is the caller's in any case.
+ */
+bool yaml_read_stream(FILE *f, const char *name, struct buf *text, struct diag *diag) MUST_CHECK;
 
 #endif

@@ -460,6 +460,42 @@ static void test_merge_keys_are_small(void **state)
     diag_deinit(&d);
 }
 
+static void read_case(FILE *f, const char *text, const char *finding)
+{
+    struct diag d;
+    struct buf out;
+
+    diag_init(&d);
+    assert_int_equal(yaml_read_stream(f, "name", &out, &d), finding == NULL);
+    assert_int_equal(d.count, finding != NULL);
+    if (finding)
+        assert_string_equal(d.entries[0].text, finding);
+    else
+        assert_string_equal(out.data, text);
+    if (f)
+        fclose(f);
+    buf_deinit(&out);
+    diag_deinit(&d);
+}
+
+static void test_read_stream(void **state)
+{
+    int ends[2];
+    FILE *large = tmpfile();
+
+    (void)state;
+    assert_int_equal(pipe(ends), 0);
+    assert_int_equal(write(ends[1], "a: 1", 4), 4);
+    close(ends[1]);
+    read_case(fdopen(ends[0], "r"), "a: 1", NULL);
+    read_case(fopen("/dev/null", "r"), "", NULL);
+    read_case(fopen("/", "r"), NULL, "cannot be read: Is a directory");
+    read_case(fopen("/no-such-file", "r"), NULL, "cannot be read: No such file or directory");
+    assert_non_null(large);
+    assert_int_equal(ftruncate(fileno(large), (off_t)64 << 20), 0);
+    read_case(large, NULL, "larger than 4194304 bytes");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -472,6 +508,7 @@ int main(void)
         cmocka_unit_test(test_go_dialect),
         cmocka_unit_test(test_aliases_are_bounded),
         cmocka_unit_test(test_merge_keys_are_small),
+        cmocka_unit_test(test_read_stream),
     };
 
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
