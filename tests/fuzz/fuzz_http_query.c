@@ -36,7 +36,13 @@ static void run_at_once(const struct api_endpoint *endpoint, struct params *para
     if (from.rules == NULL) {
         struct rule_report *report = rule_report_create(1);
         struct rule_shown *rule = arena_alloc(report->arena, sizeof(*rule));
-        *rule = (struct rule_shown){.is_alert = true, .name = "a", .expr = "up", .error = ""};
+        static const struct label labels[] = {{"a", "xxxxxxxxxxxxxxxxxxxx"}};
+        *rule = (struct rule_shown){.is_alert = true,
+                                    .name = "a",
+                                    .expr = "up",
+                                    .query = "up",
+                                    .labels = {1, labels},
+                                    .error = ""};
         report->groups[0] =
             (struct rule_group_shown){.name = "g", .file = "f", .rules = rule, .n = 1};
         from.rules = rule_board_create();
