@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import threading
 import time
+import urllib.parse
 import urllib.request
 
 import pytest
@@ -423,6 +424,49 @@ def test_a_prometheus_takes_the_same_series_in_both_forms(cluster, page, agent_o
     finally:
         for scraper in scrapers:
             scraper.close()
+
+
+def newest(api_answer):
+    """{labels without job and instance: [newest values first]} of an answer of the query API."""
+    found = {}
+    for row in api_answer["result"]:
+        labels = {k: v for k, v in row["metric"].items() if k not in ("job", "instance")}
+        name = labels["__name__"]
+        if name != "up" and not name.startswith("scrape_"):
+            values = row.get("values") or [row["value"]]
+            found[tuple(sorted(labels.items()))] = [float(v) for _, v in reversed(values)]
+    return found
+
+
+def test_a_prometheus_has_what_the_agent_answers(cluster, page, agent_of_page):
+    """The same series, and every gauge of the servers is one of the agent's newest three values."""
+    del page
+    every = urllib.parse.quote('{__name__=~".+"}')
+    gauges = urllib.parse.quote('{__name__=~"db_.+",__name__!~".+_total"}[2m]')
+    scraper = Prometheus(cluster, agent_of_page, OPENMETRICS)
+    try:
+        wait_until(scraper.target, 30, "the target is up")
+
+        def same():
+            theirs = newest(scraper.get(f"query?query={every}"))
+            ours = newest(agent_of_page.get(f"/api/v1/query?query={every}").json()["data"])
+            if theirs.keys() != ours.keys():
+                raise AssertionError(f"only in one: {sorted(theirs.keys() ^ ours.keys())[:5]}")
+            return len(ours) > 200
+
+        wait_until(same, 30, "the same series on both sides")
+
+        def in_step():
+            theirs = newest(scraper.get(f"query?query={every}"))
+            ours = newest(agent_of_page.get(f"/api/v1/query?query={gauges}").json()["data"])
+            odd = {k: (theirs[k][0], v[:3]) for k, v in ours.items() if theirs[k][0] not in v[:3]}
+            if odd:
+                raise AssertionError(f"others: {list(odd.items())[:3]}")
+            return len(ours) > 50
+
+        wait_until(in_step, 20, "gauges within one interval")
+    finally:
+        scraper.close()
 
 
 def test_point_8_shipped_rules_and_configuration_are_accepted(make_agent):
