@@ -95,10 +95,11 @@ static bool walk_code(struct walk *w)
 {
     size_t n = escape_tail(w->s);
 
-    if (n == 0)
+    if (n == 0) {
         return refuse(w,
                       w->s[1] == 'x' ? "invalid escape sequence" : "invalid character class range",
                       w->s, size_min(strlen(w->s), 3));
+    }
     copy(w, 2 + n);
     return true;
 }

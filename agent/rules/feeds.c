@@ -90,10 +90,11 @@ static void link_run(struct linking *l)
 void rules_link_feeds(struct rules *r)
 {
     struct linking l = {NULL, NULL};
-    for (size_t g = 0; g < r->count; g++)
+    for (size_t g = 0; g < r->count; g++) {
         for (size_t i = 0; i < r->groups[g].group->count; i++)
             if (!r->groups[g].runs[i].rule->is_alert)
                 add_record(&l.records, &r->groups[g].runs[i]);
+    }
     for (size_t g = 0; g < r->count; g++) {
         for (size_t i = 0; i < r->groups[g].group->count; i++) {
             l.run = &r->groups[g].runs[i];

@@ -145,10 +145,11 @@ static bool any_rule(const struct rules *r, bool is_alert, const char *name)
 /* Alerts come and go; only one that no rule can give is missing. */
 static const char *unknown_alert(const struct rules *r, const struct promql_selected *s)
 {
-    for (size_t i = 0; i < s->n; i++)
+    for (size_t i = 0; i < s->n; i++) {
         if (s->matchers[i].op == MATCH_EQ && str_eq(s->matchers[i].name, "alertname") &&
             !any_rule(r, true, s->matchers[i].value))
             return s->matchers[i].value;
+    }
     return NULL;
 }
 
@@ -161,10 +162,11 @@ static const char *nearest_name(const struct rules *r, const char *name)
     const char **names = arena_alloc_array(r->arena, known + room, sizeof(*names));
     for (size_t i = 0; i < known; i++)
         names[n++] = all[i].name;
-    for (size_t g = 0; g < r->count; g++)
+    for (size_t g = 0; g < r->count; g++) {
         for (size_t i = 0; i < r->groups[g].group->count; i++)
             if (!r->groups[g].group->rules[i].is_alert)
                 names[n++] = r->groups[g].group->rules[i].name;
+    }
     return str_nearest(name, names, n);
 }
 

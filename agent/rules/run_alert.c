@@ -177,10 +177,11 @@ static bool check_limit(struct rules *r, const struct group_run *group, struct r
 static bool apply(struct rules *r, const struct group_run *group, struct rule_run *run,
                   const struct alert *alerts, size_t n, struct err *err)
 {
-    if (!are_unique(r, alerts, n))
+    if (!are_unique(r, alerts, n)) {
         return err_set(err, ERR_INVALID,
                        "vector contains metrics with the same labelset after applying alert "
                        "labels");
+    }
     if (!check_limit(r, group, run, alerts, n, err))
         return false;
     life_begin(&run->life, rule_lacks_input(r, run), group->began);

@@ -54,11 +54,13 @@ static bool check_recorded(const struct group_run *group, struct recorded *all, 
 {
     int limit = group->group->limit;
     qsort(all, n, sizeof(*all), by_labels);
-    for (size_t i = 1; i < n; i++)
-        if (by_labels(&all[i - 1], &all[i]) == 0)
+    for (size_t i = 1; i < n; i++) {
+        if (by_labels(&all[i - 1], &all[i]) == 0) {
             return err_set(err, ERR_INVALID,
                            "vector contains metrics with the same labelset after applying rule "
                            "labels");
+        }
+    }
     if (limit > 0 && n > (size_t)limit)
         return err_set(err, ERR_LIMIT, "exceeded limit of %d with %zu series", limit, n);
     return true;

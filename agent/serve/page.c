@@ -119,10 +119,11 @@ static void add_rules(struct buf *out, const struct request *req)
             const struct rule_shown *rule = &report->groups[g].rules[i];
             if (rule->missing == NULL || *rule->missing == '\0')
                 continue;
-            if (!any)
+            if (!any) {
                 buf_add_str(out, "<h2 id=\"rules\">Rules without series</h2>\n"
                                  "<div class=\"scroll\"><table><thead><tr><th>Rule</th><th>Group"
                                  "</th><th>File</th><th>What is missing</th></tr></thead>\n");
+            }
             any = true;
             buf_add_str(out, "<tr>");
             add_cell(out, rule->name);
