@@ -6,11 +6,9 @@
  * seconds. A lone literal is known at once; anything else is worked out for each query, because
  * step() and range() are the query's and because Prometheus reports its errors then. Behind
  * `offset` arithmetic needs parentheses: `m offset 2 + 1` is `(m offset 2) + 1`. Invariants: every
- * recursion counts depth; every duration that leaves here is within +-TIME_MAX_MS / 16.
+ * recursion counts depth; every duration that leaves here is within +-DURATION_MAX_S.
  */
 #include "promql_private.h"
-
-#define SECONDS_MAX ((double)TIME_MAX_MS / 16 / 1000)
 
 static const struct use {
     const char *context, *expected;
@@ -107,7 +105,7 @@ static struct duration_expr *parse_duration_primary(struct parser *p, const stru
     if (!parse_seconds(p, use->context, use->expected, &d->seconds))
         return NULL;
     d->is_duration = p->token.type == TOK_DURATION;
-    if (!(fabs(d->seconds) < SECONDS_MAX)) {
+    if (!(fabs(d->seconds) <= DURATION_MAX_S)) {
         (void)parser_fail(p, d->pos, "duration out of range");
         return NULL;
     }
@@ -290,7 +288,7 @@ bool eval_duration(struct eval *ev, const struct duration *d, enum duration_use 
         return false;
     if (use != DURATION_OFFSET && seconds <= 0)
         return fail_at(ev, d->expr, "duration must be greater than 0");
-    if (!(fabs(seconds) < SECONDS_MAX))
+    if (!(fabs(seconds) <= DURATION_MAX_S))
         return fail_at(ev, d->expr, "duration is out of range");
     *ms = (int64_t)(seconds * 1000);
     /* Less than a millisecond is no window. */

@@ -219,6 +219,10 @@ static struct node *parse_number(struct parser *p)
     node->is_duration = p->token.type == TOK_DURATION;
     if (node->is_duration)
         node->number = (double)ms / 1000;
+    if (node->is_duration && node->number > DURATION_MAX_S) {
+        (void)parser_fail(p, p->token.pos, "duration out of range");
+        return NULL;
+    }
     node->type = PROMQL_SCALAR;
     parser_advance(p);
     return node;

@@ -399,6 +399,8 @@ struct eval {
 
 /* Times and durations beyond it are refused, so that sums of a few of them cannot overflow. */
 #define TIME_MAX_MS (INT64_C(1) << 60)
+/* 292 years: Prometheus keeps durations as 63 bits of nanoseconds. */
+#define DURATION_MAX_S ((double)INT64_MAX / 1e9)
 
 bool eval_node(struct eval *ev, const struct node *node, const struct grid *grid,
                struct value *out);

@@ -315,8 +315,8 @@ static const struct {
 } limit_cases[] = {
     {"m", 0, 1, 0, false, ERR_LIMIT, "too many points"},
     {"1 + 1 + 1", 1000, 500, 0, false, ERR_LIMIT, "too many samples into memory"},
-    {"max_over_time(m[1000y:1ms])", 0, 1000, 0, false, ERR_LIMIT, "too many samples"},
-    {"max_over_time(vector(1)[1000y:1ms])", 0, 1000000, 0, false, ERR_LIMIT, "too many samples"},
+    {"max_over_time(m[290y:1ms])", 0, 1000, 0, false, ERR_LIMIT, "too many samples"},
+    {"max_over_time(vector(1)[290y:1ms])", 0, 1000000, 0, false, ERR_LIMIT, "too many samples"},
     {"max_over_time(max_over_time(m[1d:1s])[1d:1s])", 0, 10000, 0, false, ERR_LIMIT,
      "too many samples"},
     {"sum(m * 2)", 5000, 5000000, 50000, false, ERR_LIMIT, "more memory than its budget"},
