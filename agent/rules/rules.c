@@ -41,6 +41,7 @@ struct rules *rules_create(const struct rules_opts *opts)
     r->opts = *opts;
     rules_set_external(r, opts->external_labels, opts->external_label_count);
     r->arena = arena_create(ARENA_KEEP, ARENA_MAX);
+    r->query_arena = arena_create(0, ARENA_MAX);
     r->builder = batch_builder_create(opts->series);
     r->settled = MONO_UNSET;
     r->stats.last_run = WALL_UNSET;
@@ -57,6 +58,7 @@ void rules_destroy(struct rules **rules)
     free_external(r);
     batch_builder_destroy(&r->builder);
     arena_destroy(&r->arena);
+    arena_destroy(&r->query_arena);
     MEM_FREE_NULL(rules);
 }
 

@@ -48,8 +48,6 @@ struct group_run {
     uint64_t ticket; /* of the job that it waits for; 0 = none */
 };
 
-struct parsed_query; /* of a template, kept until its alert is built */
-
 struct rules {
     struct rules_opts opts;
     struct rule_set *set;
@@ -60,7 +58,8 @@ struct rules {
     struct labels external;
     struct hist tick_time;
     struct rules_stats stats;
-    struct parsed_query *queries;
+    struct arena *query_arena; /* of one query of a template */
+    size_t query_samples_left; /* for the templates of the run that is under way */
     uint64_t last_ticket;
     mono_ms settled; /* all groups have run once since the load; MONO_UNSET = not yet */
     size_t look_group, look_rule; /* whose selectors were looked up last */

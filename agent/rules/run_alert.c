@@ -13,38 +13,51 @@
 
 /* ---- `query` of templates ---- */
 
-/* Results may point into an expression, so it lives as long as what is built from them. */
-struct parsed_query {
-    struct promql_expr *expr;
-    struct parsed_query *next;
-};
+#define QUERY_SAMPLES_MAX 20000000 /* of all templates of one run; some tenths of a second */
 
 struct querying {
     struct rules *r;
     const struct group_run *group;
 };
 
+/* Results point into the expression and its scratch memory. */
+static void keep_result(const struct promql_value *from, struct arena *arena,
+                        struct promql_value *to)
+{
+    *to = (struct promql_value){.type = from->type, .t = from->t, .scalar = from->scalar};
+    if (from->type != PROMQL_VECTOR)
+        return;
+    to->n = from->n;
+    to->vector = arena_alloc_array(arena, from->n, sizeof(*to->vector));
+    for (size_t i = 0; i < from->n; i++)
+        to->vector[i] = (struct promql_sample){labels_copy(arena, &from->vector[i].labels),
+                                               from->vector[i].value};
+}
+
+/* Hundreds of alerts may ask, each for much: their run has one budget of samples, and what one
+ * query needed is not held for the next. */
 static bool run_query(const char *text, struct arena *arena, struct promql_value *out,
                       struct err *err, void *arg)
 {
     const struct querying *q = arg;
     struct rules *r = q->r;
-    const struct promql_limits limits = rule_limits(r);
+    struct promql_limits limits = rule_limits(r);
+    struct promql_value value;
     struct promql_error parse_err;
     struct promql_expr *expr = promql_parse(text, &parse_err);
     if (expr == NULL)
         return err_set(err, ERR_INVALID, "%s", parse_err.text);
-    struct parsed_query *query = arena_alloc(r->arena, sizeof(*query));
-    *query = (struct parsed_query){expr, r->queries};
-    r->queries = query;
-    return promql_instant(expr, r->opts.reader, q->group->began.wall.ms, &limits, arena, out, err);
-}
-
-static void drop_queries(struct rules *r)
-{
-    for (struct parsed_query *q = r->queries; q != NULL; q = q->next)
-        promql_destroy(&q->expr);
-    r->queries = NULL;
+    if (limits.max_samples > r->query_samples_left)
+        limits.max_samples = r->query_samples_left;
+    arena_reset(r->query_arena);
+    bool ok = promql_instant(expr, r->opts.reader, q->group->began.wall.ms, &limits, r->query_arena,
+                             &value, err);
+    if (ok) {
+        r->query_samples_left -= value.samples;
+        keep_result(&value, arena, out);
+    }
+    promql_destroy(&expr);
+    return ok;
 }
 
 /* ---- building alerts ---- */
@@ -202,11 +215,10 @@ bool run_alert(struct rules *r, const struct group_run *group, struct rule_run *
         return err_set(err, ERR_LIMIT, "more than %d alerts", ALERTS_PER_RULE_MAX);
     struct alert *alerts = arena_alloc_array(r->arena, n, sizeof(*alerts));
     bool ok = true;
+    r->query_samples_left = QUERY_SAMPLES_MAX;
     for (size_t i = 0; i < n && ok; i++) {
         alerts[i] = build_alert(r, group, run, &samples[i]);
         ok = fit_labels(&alerts[i].labels, ALERT_LABELS_MAX, err);
     }
-    ok = ok && apply(r, group, run, alerts, n, err);
-    drop_queries(r);
-    return ok;
+    return ok && apply(r, group, run, alerts, n, err);
 }

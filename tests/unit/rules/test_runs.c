@@ -173,6 +173,33 @@ static void templates_can_query_and_know_the_url(void **state)
     teardown(&b);
 }
 
+/* What each alert's query needs is not added up: the last alert is told as well as the first. */
+static void queries_of_many_alerts_fit(void **state)
+{
+    enum { NODES = 600 };
+    static char names[NODES][16];
+    static const char *nodes[NODES + 1];
+    static double values[NODES];
+    struct bench b;
+    (void)state;
+    for (size_t i = 0; i < NODES; i++) {
+        snprintf(names[i], sizeof(names[i]), "n%zu", i);
+        nodes[i] = names[i];
+        values[i] = 9;
+    }
+    setup(&b, "groups: [{name: g, rules: [{alert: A, expr: 'other > 5', annotations: {"
+              "all: '{{ query \"count(other * on(node) group_left() other)\" | first | value }}'"
+              "}}]}]");
+    feed_nodes(&b, "other", nodes, values);
+    run(&b, 6, 1);
+    struct alert_list *list = rules_list(b.rules, b.now.wall);
+    assert_int_equal(list->n, NODES);
+    for (size_t i = 0; i < list->n; i++)
+        assert_string_equal(labels_get_or_empty(&list->alerts[i]->annotations, "all"), "600");
+    alert_list_unref(list);
+    teardown(&b);
+}
+
 static void a_doubtful_result_is_reported(void **state)
 {
     struct bench b;
@@ -320,6 +347,7 @@ int main(void)
         cmocka_unit_test(labels_of_recorded_series),
         cmocka_unit_test(values_and_annotations_follow_and_labels_stay),
         cmocka_unit_test(templates_can_query_and_know_the_url),
+        cmocka_unit_test(queries_of_many_alerts_fit),
         cmocka_unit_test(a_doubtful_result_is_reported),
         cmocka_unit_test(names_with_blanks_are_quoted_in_the_log),
         cmocka_unit_test(series_follow_their_rule_over_a_reload),
