@@ -282,8 +282,7 @@ static bool apply_config(struct app *app, struct config *fresh, struct rule_set 
     history_reconfigure(app->history, fresh->history.retention_ms, fresh->history.max_size_bytes);
     config_unref(&app->config);
     app->config = config_ref(fresh);
-    app_rules_label(app);
-    rules_load(app->rules, set, now);
+    app_rules_load(app, set);
     rule_board_put(app->rule_board, rules_report(app->rules));
     app_flush_alerts(app, now);
     return true;

@@ -76,8 +76,9 @@ void app_store_batch(struct app *app, struct batch *batch);
 void app_flush_alerts(struct app *app, struct now now);
 
 /* ---- app_rules.c ---- */
+/* Takes over the set; alerts carry what the configuration says. */
+void app_rules_load(struct app *app, struct rule_set *set);
 /* Takes over the set. */
-void app_rules_label(struct app *app); /* alerts carry what the configuration says */
 void app_rules_start(struct app *app, struct rule_set **set, const struct alerts_image *image);
 /* Gives up evaluations that hang. */
 void app_rules_check_far(struct app *app, struct now now);

@@ -193,10 +193,19 @@ static int64_t complete_since(void *arg)
 
 /* ---- life ---- */
 
-void app_rules_label(struct app *app)
+/* Globs may match nothing, as those of a machine without the package: nobody would be alerted. */
+static void tell_empty(const struct rule_set *set)
+{
+    if (rule_set_count(set, true) + rule_set_count(set, false) == 0)
+        log_warn("no rules are loaded, so nothing can alert setting=rules");
+}
+
+void app_rules_load(struct app *app, struct rule_set *set)
 {
     struct label labels[CONFIG_ALERT_LABELS_MAX];
+    tell_empty(set);
     rules_set_external(app->rules, labels, config_alert_labels(app->config, labels));
+    rules_load(app->rules, set, loop_now(app->loop));
 }
 
 void app_rules_start(struct app *app, struct rule_set **set, const struct alerts_image *image)
@@ -218,8 +227,7 @@ void app_rules_start(struct app *app, struct rule_set **set, const struct alerts
         .sources = app->sources,
         .arg = app,
     });
-    app_rules_label(app);
-    rules_load(app->rules, *set, loop_now(app->loop));
+    app_rules_load(app, *set);
     *set = NULL;
     rules_restore(app->rules, image->alerts, image->alert_count, image->evaluated_at,
                   loop_now(app->loop));

@@ -155,3 +155,8 @@ def test_rules_without_series_are_told(make_agent):
     assert "nobody knows this metric" in rules["NoSuchMetric"]["warnings"][0]
     assert rules["NoSuchMetric"]["health"] == "ok" and "lastError" not in rules["NoSuchMetric"]
     assert "warnings" not in rules["FineThoughQuiet"]
+
+
+def test_an_agent_without_rules_says_so(make_agent):
+    agent = make_agent(rules=[]).start()
+    assert "no rules are loaded" in agent.stderr()
