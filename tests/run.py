@@ -19,7 +19,7 @@ LOGS = os.path.join(REPO, "build", "test-logs")
 SAN = os.path.join("build", "san")
 PYTHON = sys.executable
 JOBS = str(min(os.cpu_count() or 1, 4))
-E2E_AT_ONCE = int(os.environ.get("PGVIGIL_TEST_JOBS", "2"))
+E2E_AT_ONCE = int(os.environ.get("PGVIGIL_TEST_JOBS", "3"))
 PROGRAM_TIMEOUT = 300
 FILE_TIMEOUT = 1500
 
