@@ -386,9 +386,9 @@ static void open_stores(struct app *app, struct alerts_image *image)
     char path[512];
     snprintf(path, sizeof(path), "%s/alerts.db", app->config->state_dir);
     app->alerts_db = alerts_db_create(app->loop, path, NULL, image);
-    snprintf(path, sizeof(path), "%s/history.db", app->config->state_dir);
+    snprintf(app->history_path, sizeof(app->history_path), "%s/history.db", app->config->state_dir);
     app->history = history_create(&(struct history_opts){
-        .path = path,
+        .path = app->history_path,
         .retention_ms = app->config->history.retention_ms,
         .max_size_bytes = app->config->history.max_size_bytes,
     });
@@ -440,9 +440,8 @@ static bool start_notify(struct app *app, const struct alerts_image *image, stru
 
 static bool start_serve(struct app *app, struct err *err)
 {
-    char socket_path[512], history_path[512];
+    char socket_path[512];
     const char *slash = strrchr(app->config->health_dir, '/');
-    snprintf(history_path, sizeof(history_path), "%s/history.db", app->config->state_dir);
     snprintf(socket_path, sizeof(socket_path), "%.*s/api.sock",
              slash != NULL ? (int)(slash - app->config->health_dir) : 0, app->config->health_dir);
     app->serve = serve_create(&(struct serve_opts){.config = app->config,
@@ -451,7 +450,7 @@ static bool start_serve(struct app *app, struct err *err)
                                                    .alerts = app->alerts,
                                                    .rules = app->rule_board,
                                                    .head = app->head,
-                                                   .history_path = history_path,
+                                                   .history_path = app->history_path,
                                                    .version = PGVIGIL_VERSION,
                                                    .api_socket = socket_path},
                               err);

@@ -67,7 +67,8 @@ struct app {
     bool reload_ok;
     wall_ms reloaded_at, started_wall;
     mono_ms started;
-    char page_url[300]; /* where people reach the page */
+    char page_url[300];     /* where people reach the page */
+    char history_path[512]; /* of the state_dir at start: a reload does not move it */
 };
 
 /* To head and history; the batch stays the caller's. */

@@ -157,14 +157,12 @@ static bool run_far(struct rule_job *job, void *arg)
     struct app *app = arg;
     if (app->far_count >= FARS_MAX)
         return false;
-    char path[512];
-    snprintf(path, sizeof(path), "%s/history.db", app->config->state_dir);
     struct far *far = mem_alloc(sizeof(*far));
     far->app = app;
     far->give_up_at = mono_add(clock_read().mono, FAR_GIVE_UP_MS);
     far->job = job;
     far->head = joined_head_ref(app->far_head);
-    far->history_path = mem_strdup(path);
+    far->history_path = mem_strdup(app->history_path);
     far->ticket = workers_submit(app->far_workers, NULL, &ops, far);
     if (far->ticket == NULL) {
         far->job = NULL; /* the caller's */
