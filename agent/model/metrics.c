@@ -181,6 +181,19 @@ static const struct metric_info table[] = {
 #undef C
 #undef H
 
+const char *metric_type_name(enum metric_type type)
+{
+    switch (type) {
+    case METRIC_GAUGE:
+        return "gauge";
+    case METRIC_COUNTER:
+        return "counter";
+    case METRIC_HISTOGRAM:
+        return "histogram";
+    }
+    return "unknown";
+}
+
 static int by_name(const void *key, const void *row)
 {
     return strcmp(key, ((const struct metric_info *)row)->name);

@@ -95,32 +95,33 @@ static bool is_plain(double v)
     return v == 0 || isnan(v) || isinf(v);
 }
 
+/* Below 1 only thousands have prefixes. */
+static bool humanize(struct tpl_call *call, const struct tpl_value *arg, double base,
+                     const char *const up[8], struct tpl_value *out)
+{
+    const char *unit = "";
+    double v;
+    if (!tpl_to_float(call, arg, &v))
+        return false;
+    if (!is_plain(v))
+        v = base == 1000 && fabs(v) < 1 ? scale_down(v, &unit) : scale_up(v, base, up, &unit);
+    return digits4(call, v, unit, out);
+}
+
 bool tpl_fn_humanize(struct tpl_call *call, const struct tpl_value *args, size_t n,
                      struct tpl_value *out)
 {
     static const char *const up[] = {"k", "M", "G", "T", "P", "E", "Z", "Y"};
-    const char *unit = "";
-    double v;
     (void)n;
-    if (!tpl_to_float(call, &args[0], &v))
-        return false;
-    if (!is_plain(v))
-        v = fabs(v) >= 1 ? scale_up(v, 1000, up, &unit) : scale_down(v, &unit);
-    return digits4(call, v, unit, out);
+    return humanize(call, &args[0], 1000, up, out);
 }
 
 bool tpl_fn_humanize1024(struct tpl_call *call, const struct tpl_value *args, size_t n,
                          struct tpl_value *out)
 {
     static const char *const up[] = {"ki", "Mi", "Gi", "Ti", "Pi", "Ei", "Zi", "Yi"};
-    const char *unit = "";
-    double v;
     (void)n;
-    if (!tpl_to_float(call, &args[0], &v))
-        return false;
-    if (!is_plain(v))
-        v = scale_up(v, 1024, up, &unit);
-    return digits4(call, v, unit, out);
+    return humanize(call, &args[0], 1024, up, out);
 }
 
 bool tpl_fn_humanize_percentage(struct tpl_call *call, const struct tpl_value *args, size_t n,

@@ -20,19 +20,6 @@ static void build_info(const struct request *req, struct reply *reply)
                               "\"buildDate\":\"\",\"goVersion\":\"\"}}");
 }
 
-static const char *type_name(enum metric_type type)
-{
-    switch (type) {
-    case METRIC_GAUGE:
-        return "gauge";
-    case METRIC_COUNTER:
-        return "counter";
-    case METRIC_HISTOGRAM:
-        return "histogram";
-    }
-    return "unknown";
-}
-
 static bool number_or_absent(const struct request *req, const char *name, struct reply *reply,
                              int64_t *n)
 {
@@ -61,7 +48,7 @@ static void metadata(const struct request *req, struct reply *reply)
             continue;
         buf_add_str(out, given++ > 0 ? "," : "");
         buf_add_json(out, all[i].name);
-        buf_printf(out, ":[{\"type\":\"%s\",\"help\":", type_name(all[i].type));
+        buf_printf(out, ":[{\"type\":\"%s\",\"help\":", metric_type_name(all[i].type));
         buf_add_json(out, all[i].help);
         buf_printf(out, ",\"unit\":\"%s\"}]", expose_unit(&all[i]));
     }

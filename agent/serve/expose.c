@@ -42,15 +42,7 @@ static const char *type_name(const struct metric_info *info, bool openmetrics)
 {
     if (info == NULL)
         return openmetrics ? "unknown" : "untyped";
-    switch (info->type) {
-    case METRIC_GAUGE:
-        return "gauge";
-    case METRIC_COUNTER:
-        return "counter";
-    case METRIC_HISTOGRAM:
-        return "histogram";
-    }
-    return "unknown";
+    return metric_type_name(info->type);
 }
 
 /* The length of name without the suffix, or 0 if it does not end in it. */

@@ -281,17 +281,18 @@ def test_promotion_and_a_second_cluster_at_once(shared_cluster):
 @pytest.mark.parametrize("signal_name", ["TERM", "INT", "KILL"])
 def test_nothing_survives_its_starter(signal_name):
     code = (
-        "import sys,time; sys.path.insert(0, sys.argv[1])\n"
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
         "from cluster import Cluster, proc\n"
         "proc.exit_on_signals()\n"
         "c=Cluster(replicas=1).start()\n"
         "print(c.scratch, *[n.process.pid for n in c.nodes.values()], c.pool.process.pid,\n"
         "      c.load.process.pid, flush=True)\n"
-        "time.sleep(60)\n"
+        "sys.stdin.read()\n"
     )
     command = [sys.executable, "-c", code, os.path.dirname(HERE)]
     child = subprocess.Popen(
         command,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,

@@ -14,7 +14,7 @@ groups:
     interval: 1s
     rules:
       - {alert: TestFiring, expr: 'db_up{node="primary"} == 1', labels: {severity: warning}}
-      - {alert: TestPending, expr: 'db_up{node="primary"} == 1', for: 15s, labels: {severity: warning}}
+      - {alert: TestPending, expr: 'db_up{node="primary"} == 1', for: 10s, labels: {severity: warning}}
 """
 
 
@@ -32,10 +32,10 @@ def test_pending_and_firing_alerts_over_a_restart(make_agent, receiver):
     fired = receiver.wait_alert("TestFiring")
     pending = wait_until(lambda: alert_of(agent, "TestPending"), 10, "TestPending is pending")
     since = seconds(pending["activeAt"])
-    time.sleep(max(0, since + 5 - time.time()))
+    time.sleep(max(0, since + 4 - time.time()))
     agent.stop()
     stopped = time.time()
-    time.sleep(12)  # more than is left of its 15 s
+    time.sleep(7)  # more than is left of its 10 s
     agent.start()
     up = time.time()
 
@@ -58,7 +58,7 @@ def test_pending_and_firing_alerts_over_a_restart(make_agent, receiver):
 
     late = receiver.wait_alert("TestPending")
     held = seconds(late["startsAt"]) - seconds(again["activeAt"])
-    assert 15 <= held < 17.5, f"fired after {held:.1f} s"
+    assert 10 <= held < 12.5, f"fired after {held:.1f} s"
 
 
 FAR = """

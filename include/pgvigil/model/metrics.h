@@ -8,6 +8,8 @@
 #include "pgvigil/base/base.h"
 
 enum metric_type { METRIC_GAUGE, METRIC_COUNTER, METRIC_HISTOGRAM };
+/* As expositions and metadata write it: "gauge", ... */
+const char *metric_type_name(enum metric_type type);
 
 struct metric_info {
     const char *name; /* family name; counters end in _total */

@@ -12,6 +12,7 @@
 
 #include "store/store_test.h"
 
+#include "moved_clock.h"
 #include "pgvigil/notify/notify.h"
 #include "store/fault_vfs.c"
 
@@ -146,20 +147,6 @@ static int64_t number(const char *text)
 }
 
 /* ---- the agent's side ---- */
-
-static _Atomic int64_t clock_moved_ms;
-
-static struct now moved_clock(void *arg)
-{
-    struct timespec boot, real;
-    (void)arg;
-    clock_gettime(CLOCK_BOOTTIME, &boot);
-    clock_gettime(CLOCK_REALTIME, &real);
-    return (struct now){
-        {boot.tv_sec * INT64_C(1000) + boot.tv_nsec / 1000000 + clock_moved_ms},
-        {real.tv_sec * INT64_C(1000) + real.tv_nsec / 1000000 + clock_moved_ms},
-    };
-}
 
 static struct {
     struct loop *loop;

@@ -19,6 +19,7 @@
 #include "pgvigil/base/str.h"
 #include "pgvigil/rules/rules.h"
 #include "pgvigil/store/head.h"
+#include "rule_text.h"
 
 #define START INT64_C(1700000000000)
 
@@ -82,17 +83,6 @@ static bool keep_job(struct rule_job *job, void *arg)
 static int64_t complete_since(void *arg)
 {
     return head_complete_since(((struct bench *)arg)->head);
-}
-
-static struct rule_set *parse(const char *text)
-{
-    struct diag diag;
-    diag_init(&diag);
-    struct rule_set *set = rule_set_parse("t.yml", text, strlen(text), &diag);
-    if (set == NULL)
-        fail_msg("%s", diag.entries[0].text);
-    diag_deinit(&diag);
-    return set;
 }
 
 static void open_rules(struct bench *b)

@@ -11,20 +11,10 @@
 #include "pgvigil/promql/promql.h"
 #include "pgvigil/rules/replay_history.h"
 #include "promql/mem_reader.h"
+#include "rule_text.h"
 
 #define MINUTE INT64_C(60000)
 #define HOUR   (60 * MINUTE)
-
-static struct rule_set *parse(const char *text)
-{
-    struct diag diag;
-    diag_init(&diag);
-    struct rule_set *set = rule_set_parse("t.yml", text, strlen(text), &diag);
-    if (set == NULL)
-        fail_msg("%s", diag.entries[0].text);
-    diag_deinit(&diag);
-    return set;
-}
 
 /* ---- the runner ---- */
 

@@ -12,24 +12,11 @@
 
 #include <cmocka.h>
 
+#include "moved_clock.h"
 #include "pgvigil/base/log.h"
 #include "pgvigil/base/mem.h"
 #include "pgvigil/base/str.h"
 #include "pgvigil/serve/serve.h"
-
-static _Atomic int64_t clock_moved_ms;
-
-static struct now moved_clock(void *arg)
-{
-    struct timespec boot, real;
-    (void)arg;
-    clock_gettime(CLOCK_BOOTTIME, &boot);
-    clock_gettime(CLOCK_REALTIME, &real);
-    return (struct now){
-        {boot.tv_sec * INT64_C(1000) + boot.tv_nsec / 1000000 + clock_moved_ms},
-        {real.tv_sec * INT64_C(1000) + real.tv_nsec / 1000000 + clock_moved_ms},
-    };
-}
 
 static struct {
     char dir[64], socket[96];
