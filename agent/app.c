@@ -253,11 +253,6 @@ static void print_findings(struct diag *diag)
     buf_deinit(&b);
 }
 
-static struct rule_set *load_rules(const struct config *config, struct diag *diag)
-{
-    return rule_set_of_config(config, diag);
-}
-
 static void tell_restart_keys(const struct config *running, const struct config *fresh)
 {
     const char *keys[8];
@@ -293,7 +288,7 @@ static void reload(struct app *app)
     struct diag diag;
     diag_init(&diag);
     struct config *fresh = config_load(app->config_path, &diag);
-    struct rule_set *set = fresh != NULL ? load_rules(fresh, &diag) : NULL;
+    struct rule_set *set = fresh != NULL ? rule_set_of_config(fresh, &diag) : NULL;
     app->reload_ok = set != NULL && apply_config(app, fresh, set);
     if (set == NULL) {
         print_findings(&diag);
@@ -570,7 +565,7 @@ int app_run(const struct cli_args *args)
     diag_init(&diag);
     app.config_path = args->config;
     app.config = config_load(args->config, &diag);
-    struct rule_set *set = app.config != NULL ? load_rules(app.config, &diag) : NULL;
+    struct rule_set *set = app.config != NULL ? rule_set_of_config(app.config, &diag) : NULL;
     if (set == NULL) {
         print_findings(&diag);
         config_unref(&app.config);

@@ -3,8 +3,8 @@
  *
  * The texts are those of Prometheus: what is printed parses to the same expression, and printing
  * that gives the same text, but for `+Inf ^ x`, which gets one more sign each time, as there. They
- * can be longer than PROMQL_LENGTH_MAX: durations and numbers are
- * spelled out, and the readable form indents.
+ * can be longer than PROMQL_LENGTH_MAX: durations and numbers are spelled out, and the readable form
+ * indents.
  */
 #ifndef PGVIGIL_PROMQL_PRINT_H
 #define PGVIGIL_PROMQL_PRINT_H
